@@ -1,0 +1,1 @@
+"""Bytes to rows: readers of survey files, crossmatch, and preprocessing."""

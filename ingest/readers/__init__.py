@@ -1,0 +1,1 @@
+"""Readers: one file a survey or format."""

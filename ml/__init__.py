@@ -1,0 +1,1 @@
+"""Rows to knowledge: simulation, networks, training, inference, calibration, refresh."""

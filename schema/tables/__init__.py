@@ -1,0 +1,1 @@
+"""Tables of schema `archive`, as SQLAlchemy models."""
