@@ -1,0 +1,85 @@
+"""The root of the command line: finds the parts' commands and loads each when it is used."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from galbase.schema import __version__
+from galbase.schema.config import Config
+from galbase.schema.errors import GalbaseError, UsageError
+from typer.core import TyperGroup
+from typer.main import get_command
+
+GROUP = "galbase.commands"
+
+
+class PartCommands(TyperGroup):
+    """A group whose commands are the entry points of group ``galbase.commands``."""
+
+    def _found(self) -> dict[str, EntryPoint]:
+        return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of all commands, sorted."""
+        return sorted(self._found())
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Load the command `cmd_name`; None if no part has it."""
+        entry = self._found().get(cmd_name)
+        if entry is None:
+            return None
+        target = entry.load()
+        if not isinstance(target, typer.Typer):
+            single = typer.Typer(add_completion=False)
+            single.command(name=cmd_name)(target)
+            target = single
+        made = get_command(target)
+        made.name = cmd_name
+        return made
+
+
+app = typer.Typer(
+    cls=PartCommands,
+    name="galbase",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Galaxy properties, uncertainties and nearest neighbours from SQL.\n\nExample: galbase demo",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"galbase {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option("--data-dir", help="Directory of the embedded archive [~/.local/share/galbase]."),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Read the configuration once."""
+    ctx.obj = Config.from_environment(data_dir)
+
+
+def main() -> None:
+    """Run the program: exit status 0 done, 1 failed, 2 misused. A bug shows its traceback."""
+    try:
+        app()
+    except UsageError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        sys.exit(2)
+    except GalbaseError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        sys.exit(1)

@@ -1,0 +1,49 @@
+"""The physical properties that labels and predictions speak of; copied to `archive.property` at every upgrade."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Property:
+    """A physical property.
+
+    Parameters
+    ----------
+    name : str
+        Name in tables, views and commands.
+    unit : str
+        VOUnit; ``'dex'`` is the decimal logarithm of the quantity in the unit that `description` names.
+    ucd : str
+        UCD1+.
+    aperture : str
+        fibre (3 arcsec), total, or model.
+    description : str
+    """
+
+    name: str
+    unit: str | None
+    ucd: str
+    aperture: str
+    description: str
+
+
+PROPERTIES = (
+    Property(
+        "log_mstar_fib", "'dex'", "phys.mass", "fibre", "log10 of stellar mass within 3 arcsec [solMass]"
+    ),
+    Property("log_mstar_tot", "'dex'", "phys.mass", "total", "log10 of total stellar mass [solMass]"),
+    Property(
+        "log_ssfr_fib",
+        "'dex'",
+        "phys.SFR",
+        "fibre",
+        "log10 of specific star formation rate within 3 arcsec [1/yr]",
+    ),
+    Property(
+        "log_ssfr_tot", "'dex'", "phys.SFR", "total", "log10 of total specific star formation rate [1/yr]"
+    ),
+    Property("log_sfr_tot", "'dex'", "phys.SFR", "total", "log10 of total star formation rate [solMass/yr]"),
+    Property("oh12", "'dex'", "phys.abund.Z", "fibre", "12 + log10(O/H), Tremonti et al. 2004 scale"),
+)
