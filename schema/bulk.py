@@ -125,7 +125,7 @@ def upsert(
             assignments = [sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in others]
             if touch is not None:
                 assignments.append(sql.SQL("{} = now()").format(sql.Identifier(touch)))
-            action = sql.SQL("DO UPDATE SET {} WHERE ({}) IS DISTINCT FROM ({})").format(
+            action: sql.Composable = sql.SQL("DO UPDATE SET {} WHERE ({}) IS DISTINCT FROM ({})").format(
                 sql.SQL(", ").join(assignments),
                 sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in compared),
                 sql.SQL(", ").join(sql.SQL("excluded.{}").format(sql.Identifier(name)) for name in compared),

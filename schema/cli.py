@@ -23,11 +23,11 @@ class PartCommands(TyperGroup):
     def _found(self) -> dict[str, EntryPoint]:
         return {entry.name: entry for entry in entry_points(group=GROUP)}
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """Names of all commands, sorted."""
         return sorted(self._found())
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
         """Load the command `cmd_name`; None if no part has it."""
         entry = self._found().get(cmd_name)
         if entry is None:
@@ -65,7 +65,7 @@ def root(
         Path | None,
         typer.Option("--data-dir", help="Directory of the embedded archive [~/.local/share/galbase]."),
     ] = None,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 -- its callback acts on it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:

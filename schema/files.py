@@ -37,13 +37,9 @@ def file_facts(path: Path) -> FileFacts:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         after = path.stat()
     except OSError as error:
-        raise GalbaseError(
-            f"{path} cannot be read: {error.strerror}. Check the path and its permissions."
-        ) from error
+        raise GalbaseError(f"{path} cannot be read: {error.strerror}. Check the path and its permissions.") from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise GalbaseError(
-            f"{path} changed while it was read; wait until it is complete and ingest it again."
-        )
+        raise GalbaseError(f"{path} changed while it was read; wait until it is complete and ingest it again.")
     return FileFacts(path, after.st_size, datetime.fromtimestamp(after.st_mtime, UTC), digest)
 
 
@@ -94,13 +90,13 @@ def record_file(
 ) -> int:
     """Write a file's verdict (`state` is loaded or rejected) and return its data_file_id."""
     row = connection.execute(
-        "INSERT INTO archive.data_file (release_id, data_root_id, path, format, size_bytes, mtime, sha256, options_hash, "
-        "state, reason, n_row, n_loaded, n_rejected, run_id) "
+        "INSERT INTO archive.data_file (release_id, data_root_id, path, format, size_bytes, mtime, sha256, "
+        "options_hash, state, reason, n_row, n_loaded, n_rejected, run_id) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
         "ON CONFLICT (data_root_id, path, release_id) DO UPDATE SET format = excluded.format, "
         "size_bytes = excluded.size_bytes, mtime = excluded.mtime, sha256 = excluded.sha256, "
-        "options_hash = excluded.options_hash, state = excluded.state, reason = excluded.reason, n_row = excluded.n_row, "
-        "n_loaded = excluded.n_loaded, n_rejected = excluded.n_rejected, run_id = excluded.run_id, modified_at = now() "
+        "options_hash = excluded.options_hash, state = excluded.state, reason = excluded.reason, "
+        "n_row = excluded.n_row, n_loaded = excluded.n_loaded, n_rejected = excluded.n_rejected, run_id = excluded.run_id, modified_at = now() "
         "RETURNING data_file_id",
         (
             release_id,
@@ -131,9 +127,7 @@ def record_rejected_rows(
     connection.execute("DELETE FROM archive.rejected_row WHERE data_file_id = %s", (data_file_id,))
     with (
         connection.cursor() as cursor,
-        cursor.copy(
-            "COPY archive.rejected_row (data_file_id, row_index, native_id, reason) FROM STDIN"
-        ) as copy,
+        cursor.copy("COPY archive.rejected_row (data_file_id, row_index, native_id, reason) FROM STDIN") as copy,
     ):
         for index, native_id, reason in rows:
             copy.write_row((data_file_id, index, native_id, reason))

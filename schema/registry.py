@@ -11,17 +11,14 @@ from sqlalchemy.dialects.postgresql import insert
 
 
 def refresh(connection: sa.Connection) -> None:
-    """Write COMMENTs, `column_metadata`, `flag_definition` and `property` from the code, in the caller's transaction."""
+    """Write COMMENTs, `column_metadata`, `flag_definition` and `property`, in the caller's transaction."""
     quote = connection.dialect.identifier_preparer.format_table
-    literal = sa.String().literal_processor(dialect=connection.dialect)
-    if literal is None:
-        raise RuntimeError("the dialect cannot write literals")
     statements = []
     for table in metadata.sorted_tables:
-        statements.append(f"COMMENT ON TABLE {quote(table)} IS {literal(str(table.comment))}")
+        statements.append(f"COMMENT ON TABLE {quote(table)} IS {_literal(str(table.comment))}")
         for col in table.columns:
             name = connection.dialect.identifier_preparer.format_column(col)
-            statements.append(f"COMMENT ON COLUMN {quote(table)}.{name} IS {literal(str(col.comment))}")
+            statements.append(f"COMMENT ON COLUMN {quote(table)}.{name} IS {_literal(str(col.comment))}")
     connection.exec_driver_sql(";\n".join(statements).replace("%", "%%"))
 
     columns = provenance.column_metadata
@@ -59,3 +56,8 @@ def refresh(connection: sa.Connection) -> None:
             .values(name=prop.name, **values)
             .on_conflict_do_update(index_elements=["name"], set_=values)
         )
+
+
+def _literal(text: str) -> str:
+    """An SQL string literal; COMMENT takes no parameters."""
+    return "'" + text.replace("'", "''") + "'"
