@@ -96,7 +96,8 @@ def record_file(
         "ON CONFLICT (data_root_id, path, release_id) DO UPDATE SET format = excluded.format, "
         "size_bytes = excluded.size_bytes, mtime = excluded.mtime, sha256 = excluded.sha256, "
         "options_hash = excluded.options_hash, state = excluded.state, reason = excluded.reason, "
-        "n_row = excluded.n_row, n_loaded = excluded.n_loaded, n_rejected = excluded.n_rejected, run_id = excluded.run_id, modified_at = now() "
+        "n_row = excluded.n_row, n_loaded = excluded.n_loaded, n_rejected = excluded.n_rejected, "
+        "run_id = excluded.run_id, modified_at = now() "
         "RETURNING data_file_id",
         (
             release_id,

@@ -1,0 +1,45 @@
+# The two commands are `make demo` and `make test`; each sets up what it needs in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+DATA := $(abspath ../shared/data)
+# Tests on real data read only GALBASE_TEST_DATA; where the data lie beside the checkout, a skip for want of them fails.
+ifeq ($(GALBASE_TEST_DATA),)
+ifneq ($(wildcard $(DATA)/README.md),)
+export GALBASE_TEST_DATA := $(DATA)
+export GALBASE_REQUIRE_DATA := 1
+endif
+endif
+PYTEST_OPTIONS ?=
+
+.PHONY: demo test check bench lock clean
+
+demo: .venv/ready
+	$(BIN)/galbase demo
+
+test: .venv/ready
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=.typing $(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/house -q
+
+bench: .venv/ready
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, found " + sys.version) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch .venv/ready
+
+# Pins what pyproject.toml allows; the pins are for Python 3.11 and newer on Linux.
+lock:
+	$(BIN)/uv pip compile pyproject.toml --group dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+		--no-header --no-annotate --upgrade --quiet --output-file requirements.lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
