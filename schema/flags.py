@@ -38,6 +38,7 @@ class PreprocessFlag(enum.IntFlag):
     PIXEL_SCALE_UNKNOWN = 1024
     ELLIPSE_OUTSIDE_STAMP = 2048
     NO_SOURCE_DETECTED = 4096
+    BANDS_UNKNOWN = 8192
 
 
 class PredictionFlag(enum.IntFlag):
@@ -60,7 +61,7 @@ _MEANING: dict[enum.IntFlag, str] = {
     ObservationFlag.NO_CATALOGUE_SOURCE: "no catalogue row in this release: the source comes from the file itself",
     ObservationFlag.DISPLAY_IMAGE: "display colours (JPEG or PNG), not calibrated fluxes",
     SourceFlag.NON_FINITE_MEASUREMENT: "a measurement was infinite in the file and is NULL here",
-    PreprocessFlag.NON_FINITE: "the image has no finite pixel where the target should be",
+    PreprocessFlag.NON_FINITE: "pixels are not finite where the target should be",
     PreprocessFlag.CONSTANT_IMAGE: "all pixels are equal",
     PreprocessFlag.IMAGE_TOO_SMALL: "the image is smaller than the stamp",
     PreprocessFlag.NO_CONTOUR: "no contour that an ellipse can be fitted to",
@@ -73,6 +74,7 @@ _MEANING: dict[enum.IntFlag, str] = {
     PreprocessFlag.PIXEL_SCALE_UNKNOWN: "criteria in arcsec were not applied: the pixel scale is unknown",
     PreprocessFlag.ELLIPSE_OUTSIDE_STAMP: "the enlarged ellipse is cut by the stamp's edge",
     PreprocessFlag.NO_SOURCE_DETECTED: "no source above the detection threshold inside the mask",
+    PreprocessFlag.BANDS_UNKNOWN: "the bands cannot be made into display colours: not one to three of g, r, i, z",
     PredictionFlag.SIMULATION_TRAINED: "a network trained on simulations judged a real image",
     PredictionFlag.PIXEL_SCALE_UNKNOWN: "the pixel scale of the image is unknown",
     PredictionFlag.OUT_OF_DOMAIN: "the embedding lies farther from the training set than 99 % of its own members",
