@@ -1,0 +1,51 @@
+"""The migrated database equals the models, and carries the registries."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from galbase.schema import flags
+from galbase.schema.column import described_columns
+from galbase.schema.properties import PROPERTIES
+from galbase.schema.tables import metadata
+
+
+def test_models_equal_the_migrated_database(archive: Any) -> None:
+    engine = sa.create_engine(archive.url.replace("postgresql://", "postgresql+psycopg://", 1))
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                "include_schemas": True,
+                "version_table_schema": "archive",
+                "include_name": lambda name, kind, _: kind != "schema" or name == "archive",
+            },
+        )
+        differences = compare_metadata(context, metadata)
+    engine.dispose()
+    assert differences == []
+
+
+def test_every_column_carries_its_comment(archive: Any) -> None:
+    with archive.connect() as connection:
+        stored = {
+            tuple(row[:3]): row[3]
+            for row in connection.execute(
+                "SELECT table_schema, table_name, column_name, col_description(format('%I.%I', table_schema, "
+                "table_name)::regclass, ordinal_position) FROM information_schema.columns "
+                "WHERE table_schema = 'archive' AND table_name <> 'alembic_version'"
+            )
+        }
+    expected = {(c[0], c[1], c[2]): c[5] for c in described_columns(metadata)}
+    assert stored == expected
+
+
+def test_flags_and_properties_are_in_the_database(archive: Any) -> None:
+    with archive.connect() as connection:
+        stored = connection.execute("SELECT registry, value, name, meaning FROM archive.flag_definition").fetchall()
+        names = {row[0] for row in connection.execute("SELECT name FROM archive.property")}
+    assert sorted(stored) == sorted(flags.definitions())
+    assert names >= {prop.name for prop in PROPERTIES}
