@@ -10,9 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+
 from galbase.ingest.preprocess import blend
 from galbase.ingest.preprocess.config import PreprocessConfig
 from galbase.ingest.preprocess.ellipse import (
@@ -22,6 +22,7 @@ from galbase.ingest.preprocess.ellipse import (
     find_contours,
     fit_ellipses,
 )
+from galbase.ingest.preprocess.frame import Frame, Rgb, cut_stamp, display_rgb, frame_image
 from galbase.ingest.preprocess.pixels import Cutouts
 from galbase.ingest.preprocess.stretch import displayable, dr2_rgb, grey_of, three_channels
 from galbase.ingest.preprocess.threshold import iterative_threshold
@@ -30,10 +31,11 @@ from galbase.schema.flags import PreprocessFlag
 # Raise when the same input and configuration give another verdict or stamp; stored rows are then stale.
 ALGORITHM_VERSION = 1
 
+# Nanomaggies a pixel that no sky has (a star of magnitude 0 on one pixel): overflow, treated as not finite.
+LARGEST_VALUE = 1e9
+
 # These flags inform; every other one keeps the image out.
 INFORMATIVE = PreprocessFlag.PIXEL_SCALE_UNKNOWN | PreprocessFlag.ELLIPSE_OUTSIDE_STAMP
-
-Rgb = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -70,26 +72,6 @@ class Verdict:
     n_region: int | None = None
     background_rms: float | None = None
     stamp: npt.NDArray[np.uint8] | None = None
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """The part of an image that is judged, and where it lies in the image."""
-
-    pixels: Rgb
-    x0: float
-    y0: float
-    factor: float
-
-    def to_image(self, ellipse: Ellipse) -> Ellipse:
-        """An ellipse in the pixels of the whole image; a pixel's centre has integer coordinates in both."""
-        return Ellipse(
-            (ellipse.x + 0.5) * self.factor - 0.5 + self.x0,
-            (ellipse.y + 0.5) * self.factor - 0.5 + self.y0,
-            ellipse.a * self.factor,
-            ellipse.b * self.factor,
-            ellipse.theta,
-        )
 
 
 def preprocess_cutout(
@@ -135,16 +117,19 @@ def preprocess_cutout(
         flag |= PreprocessFlag.PIXEL_SCALE_UNKNOWN
     if not (len(bands) in (1, 2, 3) if is_display else displayable(bands)):
         return Verdict(flag | PreprocessFlag.BANDS_UNKNOWN)
-    frame = _frame(pixels, pixel_scale_arcsec, is_display, config)
+    if pixels.size == 0:
+        return Verdict(flag | PreprocessFlag.IMAGE_TOO_SMALL)
+    frame = frame_image(pixels, pixel_scale_arcsec, is_display, config)
     if min(frame.pixels.shape[:2]) < config.stamp_px:
         flag |= PreprocessFlag.IMAGE_TOO_SMALL
-    finite = np.isfinite(frame.pixels)
+    # NaN compares as False.
+    finite = np.abs(frame.pixels) < LARGEST_VALUE
     if not finite.all():
         if not _centre(finite, config).all():
             flag |= PreprocessFlag.NON_FINITE
         frame = replace(frame, pixels=np.where(finite, frame.pixels, np.float32(0)))
     flux = None if is_display else frame.pixels
-    rgb = _display_rgb(frame.pixels) if flux is None else np.asarray(dr2_rgb(flux, bands), np.float32)
+    rgb = display_rgb(frame.pixels) if flux is None else np.asarray(dr2_rgb(flux, bands), np.float32)
     grey = np.asarray(grey_of(rgb, config.grey_order), np.float64)
     if grey.min() == grey.max():
         flag |= PreprocessFlag.CONSTANT_IMAGE
@@ -163,7 +148,7 @@ def preprocess_batch(cutouts: Cutouts, config: PreprocessConfig) -> list[Verdict
 
 
 def _judge(
-    frame: _Frame,
+    frame: Frame,
     rgb: Rgb,
     grey: npt.NDArray[np.float64],
     flux: tuple[Rgb, tuple[str, ...]] | None,
@@ -212,26 +197,8 @@ def _judge(
         n_source=n_source,
         n_region=n_region,
         background_rms=rms * 255,
-        stamp=_stamp(masked_rgb, config.stamp_px),
+        stamp=cut_stamp(masked_rgb, config.stamp_px),
     )
-
-
-def _frame(pixels: Rgb, scale: float | None, is_display: bool, config: PreprocessConfig) -> _Frame:
-    """The image brought to at most `image_px` on a side."""
-    ny, nx = pixels.shape[:2]
-    side = max(ny, nx)
-    if is_display and scale is None and side > config.image_px and config.display_resize == "resize":
-        factor = side / config.image_px
-        size = (max(1, round(nx / factor)), max(1, round(ny / factor)))
-        shrunk = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        return _Frame(shrunk.reshape(size[1], size[0], pixels.shape[2]), 0.0, 0.0, factor)
-    y0, x0 = max(0, (ny - config.image_px) // 2), max(0, (nx - config.image_px) // 2)
-    return _Frame(pixels[y0 : y0 + config.image_px, x0 : x0 + config.image_px], float(x0), float(y0), 1.0)
-
-
-def _display_rgb(pixels: Rgb) -> Rgb:
-    planes = three_channels([pixels[..., i] for i in range(pixels.shape[2])])
-    return np.asarray(np.clip(np.stack(planes, axis=-1) / np.float32(255), 0, 1), np.float32)
 
 
 def _centre(finite: npt.NDArray[np.bool_], config: PreprocessConfig) -> npt.NDArray[np.bool_]:
@@ -319,8 +286,3 @@ def _count_regions(masked: npt.NDArray[np.float64], config: PreprocessConfig) ->
     threshold, _ = iterative_threshold(masked, config.threshold_stop, config.threshold_delta)
     n_region = blend.count_regions(masked > threshold, config.second_check_pixels)
     return n_region + 1 if config.second_check_count == "labels" else n_region
-
-
-def _stamp(rgb: Rgb, side: int) -> npt.NDArray[np.uint8]:
-    y0, x0 = (rgb.shape[0] - side) // 2, (rgb.shape[1] - side) // 2
-    return np.ascontiguousarray(np.rint(rgb[y0 : y0 + side, x0 : x0 + side] * 255).astype(np.uint8))

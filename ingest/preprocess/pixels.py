@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from galbase.schema.errors import GalbaseError
 
 LEGACY_SCALE_ARCSEC = 0.262
