@@ -1,0 +1,66 @@
+"""Batches for training: shuffled and augmented from the seed, the epoch and the batch number alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+Inputs = dict[str, npt.NDArray[np.float32]]
+
+
+class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Full batches of a training split in a new order each epoch; the remainder waits for another epoch's order.
+
+    Parameters
+    ----------
+    inputs : dict of str to (n, ...) ndarray
+        Inputs of the network; ``image`` is ``(n, ny, nx, n_band)``.
+    label : (n, n_property) ndarray
+        Scaled labels.
+    batch_size : int
+        Rows of a batch, at most n.
+    seed : int
+        Seed of order and augmentation.
+    augment : bool
+        Apply one random element of the square's symmetry group D4 to the images of each batch: turning the sky
+        does not change a galaxy. One an entire batch, since a copy an image costs more than it brings.
+    """
+
+    def __init__(
+        self, inputs: Inputs, label: npt.NDArray[np.float32], batch_size: int, seed: int, augment: bool
+    ) -> None:
+        super().__init__(workers=1, use_multiprocessing=False)
+        self._inputs, self._label = inputs, label
+        self._batch_size = min(batch_size, len(label))
+        self._seed, self._augment, self._epoch = seed, augment, 0
+        self._order = self._shuffled()
+
+    def _shuffled(self) -> npt.NDArray[np.intp]:
+        return np.random.default_rng((self._seed, self._epoch)).permutation(len(self._label))
+
+    def __len__(self) -> int:
+        """Number of batches an epoch."""
+        return len(self._label) // self._batch_size
+
+    def __getitem__(self, index: int) -> tuple[Inputs, npt.NDArray[np.float32]]:
+        """Batch `index` of the epoch."""
+        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        batch = {name: values[rows] for name, values in self._inputs.items()}
+        if self._augment:
+            rng = np.random.default_rng((self._seed, self._epoch, index))
+            batch["image"] = turned(batch["image"], int(rng.integers(8)))
+        return batch, self._label[rows]
+
+    def on_epoch_end(self) -> None:
+        """Draw the next epoch's order."""
+        self._epoch += 1
+        self._order = self._shuffled()
+
+
+def turned(images: npt.NDArray[Any], element: int) -> npt.NDArray[Any]:
+    """Images ``(n, ny, nx, n_band)`` under element 0 to 7 of D4: quarter turns, then a mirror image."""
+    rotated = np.rot90(images, element % 4, axes=(1, 2))
+    return np.ascontiguousarray(rotated[:, :, ::-1] if element >= 4 else rotated)
