@@ -70,7 +70,8 @@ def root(
     ] = False,
 ) -> None:
     """Read the configuration once."""
-    ctx.obj = Config.from_environment(data_dir)
+    if ctx.obj is None:
+        ctx.obj = Config.from_environment(data_dir)
 
 
 def main() -> None:
