@@ -24,6 +24,8 @@ class Config:
         Address of a Dask scheduler, ``tcp://host:8786``; None runs an in-process cluster.
     owner_role, reader_role : str
         Names of the role that owns the tables and of the role that may read them.
+    server_memory : str or None
+        Memory that the embedded server may plan with, such as ``4GB``; None takes the machine's.
     """
 
     data_dir: Path
@@ -31,6 +33,7 @@ class Config:
     scheduler: str | None = None
     owner_role: str = "galbase_owner"
     reader_role: str = "galbase_reader"
+    server_memory: str | None = None
 
     @classmethod
     def from_environment(cls, data_dir: Path | None = None) -> Config:
@@ -48,7 +51,9 @@ class Config:
         path = Path(named) if named else Path.home() / ".config" / "galbase" / "galbase.toml"
         known = {field.name for field in fields(cls)}
         if named and not path.is_file():
-            raise UsageError(f"GALBASE_CONFIG names {path}, which is not a file; correct the path or unset it.")
+            raise UsageError(
+                f"GALBASE_CONFIG names {path}, which is not a file; correct the path or unset it."
+            )
         if path.is_file():
             try:
                 settings = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -56,7 +61,9 @@ class Config:
                 raise UsageError(f"{path} is not valid TOML: {error}. Correct or remove it.") from error
             unknown = sorted(set(settings) - known)
             if unknown:
-                raise UsageError(f"{path}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}.")
+                raise UsageError(
+                    f"{path}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}."
+                )
             values.update(settings)
         for name in known:
             value = os.environ.get(f"GALBASE_{name.upper()}")
