@@ -27,6 +27,7 @@ class SurveyParameters:
     quench_mass_slope: float = 0.80
     quench_log_density: float = 1.84
     quench_density_slope: float = 0.60
+    quench_purity: float = 0.85
     main_sequence_slope: float = 0.76
     main_sequence_zero: float = -7.64
     main_sequence_scatter: float = 0.30
@@ -58,11 +59,12 @@ class SurveyParameters:
 REFERENCES = {
     "z, r_limit": "SDSS main galaxy sample, Strauss et al. 2002, AJ 124, 1810; a tail to r_faint at faint_fraction",
     "schechter": "galaxy stellar mass function, Baldry et al. 2012, MNRAS 421, 621",
-    "quench": "quenched fraction with mass and density, Peng et al. 2010, ApJ 721, 193, eq. 3 and 7, table 2",
+    "quench": "quenched fraction with mass and density, Peng et al. 2010, ApJ 721, 193, eq. 3 and 7, table 2; "
+    "a share of quench_purity of those red galaxies is dead, the others dusty (Masters et al. 2010, MNRAS 405, 783)",
     "main_sequence": "Renzini & Peng 2015, ApJ 801, L29, eq. 3",
     "quenched, green_valley": "Salim et al. 2007, ApJS 173, 267; Brinchmann et al. 2004, MNRAS 351, 1151",
     "sizes": "Shen et al. 2003, MNRAS 343, 978, eq. 17-19, table 1, with the 2007 erratum",
-    "mass-metallicity": "Tremonti et al. 2004, ApJ 613, 898, eq. 3; SFR term after Mannucci et al. 2010, MNRAS 408, 2115",
+    "mass-metallicity": "Tremonti et al. 2004, ApJ 613, 898; SFR term as Mannucci et al. 2010, MNRAS 408, 2115",
     "stellar metallicity": "Gallazzi et al. 2005, MNRAS 362, 41, table 2",
     "attenuation": "Calzetti et al. 2000, ApJ 533, 682; with inclination after Maller et al. 2009, ApJ 691, 394",
     "psf, depth, extinction": "Legacy Surveys DR9; Dey et al. 2019, AJ 157, 168; Schlegel et al. 1998",

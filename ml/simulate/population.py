@@ -110,10 +110,10 @@ def _accepted(seed: int, parameters: SurveyParameters) -> Iterator[Population]:
 
 
 def _mass_limit(z: FloatArray, parameters: SurveyParameters) -> FloatArray:
-    """Lowest log mass that can be brighter than the faint limit at z: M/L_r of 0.25, blue k-correction."""
+    """Lowest log mass that can be brighter than the faint limit at z: M/L_r of 0.15, blue k-correction."""
     modulus = 5 * np.log10(comoving_distance(z) * (1 + z)) + 25
     absolute = parameters.r_limit + 0.3 - modulus - 0.5 * z
-    limit: FloatArray = np.maximum(-0.4 * (absolute - 4.65) + np.log10(0.25), parameters.log_mass_min)
+    limit: FloatArray = np.maximum(-0.4 * (absolute - 4.65) + np.log10(0.15), parameters.log_mass_min)
     return limit
 
 
@@ -125,9 +125,8 @@ def _draw_z_and_mass(rng: np.random.Generator, parameters: SurveyParameters) -> 
     hubble = HUBBLE_KM_S_MPC * np.sqrt(OMEGA_MATTER * (1 + z) ** 3 + 1 - OMEGA_MATTER)
     volume = comoving_distance(z) ** 2 * LIGHT_SPEED_KM_S / hubble
     x = 10 ** (m - parameters.schechter_log_mass)
-    phi = sum(
-        p * x ** (a + 1) * np.exp(-x) for p, a in zip(parameters.schechter_phi, parameters.schechter_alpha, strict=True)
-    )
+    terms = zip(parameters.schechter_phi, parameters.schechter_alpha, strict=True)
+    phi = np.sum([p * x ** (a + 1) * np.exp(-x) for p, a in terms], axis=0)
     weight = volume[:, None] * phi[None, :] * (m_edge[None, 1:] > _mass_limit(z, parameters)[:, None])
     chosen = rng.choice(weight.size, size=_PROPOSAL_BATCH, p=weight.ravel() / weight.sum())
     row, column = np.divmod(chosen, len(m))
@@ -140,7 +139,7 @@ def _quenched_fraction(log_mass: FloatArray, log_density: FloatArray, parameters
     """Peng et al. 2010, eq. 3 and 7 with the SDSS values of table 2."""
     by_mass = 1 - np.exp(-(10 ** (parameters.quench_mass_slope * (log_mass - parameters.quench_log_mass))))
     by_density = 1 - np.exp(-(10 ** (parameters.quench_density_slope * (log_density - parameters.quench_log_density))))
-    fraction: FloatArray = by_mass + by_density - by_mass * by_density
+    fraction: FloatArray = parameters.quench_purity * (by_mass + by_density - by_mass * by_density)
     return fraction
 
 
@@ -186,7 +185,7 @@ def _star_mix(rng: np.random.Generator, mass: FloatArray, ssfr: FloatArray, log_
     young = np.clip(ssfr * 3e8, 0, 0.3)
     recent = np.clip(ssfr * 2.7e9 * 10 ** (0.25 * rng.standard_normal(len(mass))), 0, 0.6)
     # a tail of rejuvenated or recently quenched old galaxies; metal-poor galaxies are younger on the whole
-    late = 0.06 * rng.exponential(size=len(mass)) * 10 ** (-0.5 * np.clip(log_zstar, -0.6, 0.2))
+    late = 0.04 * rng.exponential(size=len(mass)) * 10 ** (-0.5 * np.clip(log_zstar, -0.6, 0.2))
     recent = np.clip(recent + late, 0, 0.7)
     old = 1 - young - recent
     return np.column_stack([old, recent, young]) * mass[:, None]
@@ -203,7 +202,7 @@ def _propose(rng: np.random.Generator, parameters: SurveyParameters) -> Populati
 
     # bulge share grows with mass and as star formation fades; a third of the dead ones are pure spheroids
     fading = np.clip((-10.3 - log_ssfr) / 1.5, 0, 1)
-    mean = 0.08 + 0.14 * np.clip(log_mass - 9.8, 0, 1.5) + 0.35 * fading
+    mean = 0.08 + 0.17 * np.clip(log_mass - 9.6, 0, 1.5) + 0.30 * fading
     bulge = np.clip(mean + 0.14 * rng.standard_normal(n), 0.0, 0.95)
     spheroid = rng.random(n) < fading * np.clip(0.2 + 0.5 * (log_mass - 10.4), 0.1, 0.85)
     bulge = np.where(spheroid, 1.0, np.where(bulge < 0.02, 0.0, bulge))

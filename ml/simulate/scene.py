@@ -15,6 +15,8 @@ FloatArray = NDArray[np.float64]
 
 # share of clump light by band: young clumps are bluer than the disc they are taken from
 _CLUMP_COLOUR = np.array([1.3, 1.0, 0.65])
+# r-z against g-r of stars, after Covey et al. 2007, table 3
+_STAR_LOCUS = ([0.3, 0.8, 1.1, 1.35, 1.5], [0.12, 0.42, 0.72, 1.1, 1.8])
 # an exponential profile of scale radius 1 as circular Gaussians: (share, sigma), Hogg & Lang 2013, coarse
 _EXPONENTIAL = np.array([[0.35, 0.45], [0.65, 1.05]])
 
@@ -102,7 +104,7 @@ def _field(
     is_galaxy = np.arange(n) < n_galaxy
     g_r = np.where(is_galaxy, np.clip(0.8 + 0.35 * rng.standard_normal(n), 0.0, 1.8), rng.uniform(0.3, 1.5, n))
     # galaxies scatter; stars keep to their locus, Covey et al. 2007
-    r_z = np.where(is_galaxy, 0.25 + 0.45 * g_r + 0.15 * rng.standard_normal(n), 0.55 * g_r**1.6)
+    r_z = np.where(is_galaxy, 0.25 + 0.45 * g_r + 0.15 * rng.standard_normal(n), np.interp(g_r, *_STAR_LOCUS))
     mag = np.column_stack([r_mag + g_r, r_mag, r_mag - r_z])
     flux = 10 ** (0.4 * (22.5 - mag)) * transmission
     dx, dy = rng.uniform(-half, half, n), rng.uniform(-half, half, n)

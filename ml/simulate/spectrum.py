@@ -141,7 +141,7 @@ def write_spectra(
     galaxy = galaxy[np.argsort(targeting.specobjid[galaxy], kind="stable")]
     n_spectra = min(n_spectra, len(galaxy))
     # evenly spread over the table, which is in the order of the sky
-    chosen = np.unique(np.linspace(0, len(galaxy) - 1, n_spectra).astype(np.int64)) if n_spectra else []
+    chosen = np.unique(np.linspace(0, len(galaxy) - 1, n_spectra).astype(np.int64))
     return [
         _write_one(folder, int(galaxy[row]), int(row), population, fibre, targeting, labels, seed) for row in chosen
     ]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import ncx2
 
 from galbase.ml.simulate.population import Population
 from galbase.ml.simulate.sed import kpc_per_arcsec
@@ -49,7 +50,7 @@ class Structure:
 
 
 def shen_radius(rng: np.random.Generator, log_mass: FloatArray, early: NDArray[np.bool_]) -> FloatArray:
-    """Half-light radius [kpc] with scatter, Shen et al. 2003, eq. 17-19 and table 1 (early types: erratum 2007)."""
+    """Circularised half-light radius [kpc] with scatter, Shen et al. 2003, eq. 17-19, table 1 and erratum 2007."""
     mass = 10**log_mass
     break_mass = 3.98e10
     late_radius = 0.10 * mass**0.14 * (1 + mass / break_mass) ** (0.39 - 0.14)
@@ -99,7 +100,9 @@ def draw_structure(population: Population, seed: int) -> Structure:
     bulge = share[:, 1]
     spheroid = population.bulge_mass_fraction >= 1.0
     early = population.quenched & (bulge > 0.4)
-    radius_kpc = shen_radius(rng, population.log_mstar_tot, early)
+    q = bulge * population.q_bulge + (1 - bulge) * population.q_disc
+    # those radii are circularised; a disc's true size must not depend on how it is seen, so it takes the median
+    radius_kpc = shen_radius(rng, population.log_mstar_tot, early) / np.sqrt(np.where(early, q, 0.62))
     radius = np.clip(radius_kpc / kpc_per_arcsec(population.z), 0.25, 25.0)
 
     pseudo = ~population.quenched & (bulge < 0.35)
@@ -115,7 +118,6 @@ def draw_structure(population: Population, seed: int) -> Structure:
     ninety = _enclosing_radius(bulge, component_n, ratio, 0.9)
     disc_radius = radius / half
     component_radius = np.column_stack([ratio * disc_radius, disc_radius])
-    q = bulge * population.q_bulge + (1 - bulge) * population.q_disc
     return Structure(
         half_light_arcsec=radius,
         half_light_kpc=radius * kpc_per_arcsec(population.z),
@@ -134,8 +136,6 @@ def _aperture_weight(radius: FloatArray, aperture: float, sigma: float) -> Float
 
     The source's PSF is Gaussian; the share is 1 - Q_1(radius/sigma, aperture/sigma), a Rice distribution.
     """
-    from scipy.stats import ncx2
-
     grid = np.linspace(0, aperture + 8 * sigma, 400)
     value = ncx2.cdf((aperture / sigma) ** 2, 2, np.maximum((grid / sigma) ** 2, 1e-12))
     weight: FloatArray = np.interp(radius, grid, value, right=0.0)

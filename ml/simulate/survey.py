@@ -1,5 +1,6 @@
 """Simulate a survey: draw the galaxies, render their stamps, write files as the real surveys do."""
 
+import hashlib
 import json
 import os
 import time
@@ -261,8 +262,6 @@ def simulate(
 
 
 def _digest(files: dict[str, str]) -> str:
-    import hashlib
-
     text = "".join(f"{files[name]}  {name}\n" for name in sorted(files))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -11,12 +11,11 @@ from galbase.ml.simulate.sed import BANDS
 from galbase.ml.simulate.sky import RELEASE, Sky
 from galbase.ml.simulate.structure import Structure
 
+# FITS has no unit that astropy reads for a logarithm of one: log masses are in log10(Msun), log ssfr in log10(1/yr)
 TRUTH_UNITS = {
-    "ra": "deg", "dec": "deg", "log_mstar_tot": "log(solMass)", "log_mstar_fib": "log(solMass)",
-    "log_ssfr_tot": "log(1/yr)", "log_ssfr_fib": "log(1/yr)", 
-    "half_light_arcsec": "arcsec", "half_light_kpc": "kpc", "pa_deg": "deg", "blend_separation_arcsec": "arcsec",
-    "a_v_bulge": "mag", "a_v_disc": "mag", "ebv": "mag", "bulge_radius_arcsec": "arcsec",
-    "disc_radius_arcsec": "arcsec",
+    "ra": "deg", "dec": "deg", "half_light_arcsec": "arcsec", "half_light_kpc": "kpc", "pa_deg": "deg",
+    "blend_separation_arcsec": "arcsec", "a_v_bulge": "mag", "a_v_disc": "mag", "ebv": "mag",
+    "bulge_radius_arcsec": "arcsec", "disc_radius_arcsec": "arcsec",
 }  # fmt: skip
 
 
@@ -32,8 +31,9 @@ def truth_columns(
 ) -> Columns:
     """Columns of `truth.fits`, one row a galaxy, in the order of the image shards.
 
-    Fluxes are as they arrive, behind Galactic dust [nanomaggy]; `flux_fib_*` through the 3 arcsec fibre. `specobjid`
-    is -1 where there is no spectrum; blend columns are NaN where no neighbour was placed.
+    Masses are log10(Msun), specific star formation rates log10(1/yr), `oh12` 12 + log(O/H). Fluxes are as they
+    arrive, behind Galactic dust [nanomaggy]; `flux_fib_*` through the 3 arcsec fibre. `specobjid` is -1 where there
+    is no spectrum; blend columns are NaN where no neighbour was placed.
     """
     n = len(population)
     transmission = 10 ** (-0.4 * np.outer(sky.ebv, parameters.extinction))
