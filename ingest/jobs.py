@@ -230,7 +230,10 @@ def _client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
                 n_workers=n_worker,
                 threads_per_worker=1,
                 processes=n_worker > 1,
-                dashboard_address=None,
+                # Nothing of a cluster of ours may listen beyond this machine.
+                host="127.0.0.1" if n_worker > 1 else None,
+                dashboard_address="127.0.0.1:0",
+                worker_dashboard_address="127.0.0.1:0",
                 silence_logs=logging.ERROR,
             )
         )

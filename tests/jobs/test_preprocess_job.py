@@ -1,0 +1,294 @@
+"""The preprocessing job: computes what is stale, touches nothing else, survives its workers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import psycopg
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from galbase.ingest.commands_preprocess import preprocess
+from galbase.ingest.jobs import run_preprocess
+from galbase.ingest.preprocess.config import preset
+from galbase.ingest.preprocess.galeffnet import preprocess_batch
+from galbase.ingest.preprocess.pixels import pixel_hash, read_cutouts
+from galbase.schema import files
+from galbase.schema.config import Config
+from galbase.schema.errors import GalbaseError, UsageError
+
+RELEASE = "trial-images"
+PUBLISHED = preset("galeffnet")
+
+
+def shard(path: Path, seed: int, n: int) -> None:
+    """An ssl-legacysurvey shard of Gaussian galaxies on noise, half of them with a close companion."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:152, :152]
+    images = rng.normal(0, 0.002, (n, 3, 152, 152))
+    for i in range(n):
+        for k in range(1 + i % 2):
+            x0, y0 = 76 + 13 * k + rng.uniform(-1, 1), 76 + rng.uniform(-1, 1)
+            galaxy = rng.uniform(0.03, 0.1) * np.exp(-((x - x0) ** 2 + 1.5 * (y - y0) ** 2) / rng.uniform(20, 60))
+            images[i] += galaxy * np.array([0.5, 1.0, 1.5])[:, None, None]
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", data=images.astype(np.float32), chunks=(min(4, n), 3, 152, 152))
+
+
+def register(connection: psycopg.Connection[Any], path: Path, fmt: str, n: int) -> int:
+    """What ingest writes for an image file."""
+    connection.execute(
+        "INSERT INTO archive.data_release (release, survey) VALUES (%s, 'trial') ON CONFLICT DO NOTHING", (RELEASE,)
+    )
+    release_id = connection.execute(
+        "SELECT release_id FROM archive.data_release WHERE release = %s", (RELEASE,)
+    ).fetchone()[0]  # type: ignore[index]
+    file_id = files.record_file(
+        connection, release_id=release_id, root_id=files.register_root(connection, path.parent), path=path.name,
+        format=fmt, facts=files.file_facts(path), options_hash="", state="loaded", n_row=n,
+    )  # fmt: skip
+    for row in range(n):
+        observation = connection.execute(
+            "INSERT INTO archive.observation (kind, release_id, data_file_id, row_index) VALUES ('image', %s, %s, %s) "
+            "RETURNING observation_id",
+            (release_id, file_id, row),
+        ).fetchone()[0]  # type: ignore[index]
+        connection.execute(
+            "INSERT INTO archive.image (observation_id, bands, pixel_scale_arcsec, width, height, is_display) "
+            "VALUES (%s, %s, %s, 152, 152, false)",
+            (observation, ["g", "r", "z"], 0.262),
+        )
+    connection.commit()
+    return file_id
+
+
+@dataclass
+class Trial:
+    config: Config
+    connection: psycopg.Connection[Any]
+    folder: Path
+
+    def run(self, **options: Any) -> Any:
+        given = {"release": RELEASE, "preprocess": PUBLISHED, "workers": 1, **options}
+        return run_preprocess(self.config, **given)
+
+    def add(self, name: str, seed: int, n: int) -> int:
+        shard(self.folder / name, seed, n)
+        return register(self.connection, self.folder / name, "hdf5", n)
+
+    def stored(self) -> dict[tuple[str, int, int], tuple[Any, ...]]:
+        found = self.connection.execute(
+            "SELECT f.path, o.row_index, p.preprocess_config_id, p.flag, p.kept, p.ellipse_a, p.n_source, "
+            "p.input_hash, p.modified_at, o.pixel_hash FROM archive.preprocess p "
+            "JOIN archive.observation o USING (observation_id) JOIN archive.data_file f USING (data_file_id)"
+        ).fetchall()
+        self.connection.commit()
+        return {tuple(row[:3]): tuple(row[3:]) for row in found}
+
+
+@pytest.fixture
+def trial(fresh_archive: Any, tmp_path: Path) -> Any:
+    with fresh_archive.connect() as connection:
+        yield Trial(fresh_archive.config, connection, tmp_path)
+
+
+def test_stored_verdicts_are_those_of_the_pure_functions(trial: Trial) -> None:
+    trial.add("a.h5", 1, 6)
+    report = trial.run()
+    assert (report.n_unit, report.n_row) == (1, 6)
+    cutouts = read_cutouts(trial.folder / "a.h5", "hdf5", 0, 6)
+    verdicts = preprocess_batch(cutouts, PUBLISHED)
+    assert any(verdict.kept for verdict in verdicts)
+    assert not all(verdict.kept for verdict in verdicts)
+    stored = trial.stored()
+    for row, verdict in enumerate(verdicts):
+        flag, kept, a, n_source, _, _, digest = stored["a.h5", row, report.config_id]
+        assert (flag, kept, n_source) == (int(verdict.flag), verdict.kept, verdict.n_source)
+        assert a == (None if verdict.ellipse is None else verdict.ellipse.a)
+        assert digest == pixel_hash(cutouts.pixels[row])
+    assert report.n_kept == sum(verdict.kept for verdict in verdicts)
+    for name, count in report.flags.items():
+        assert count == sum(name in [flag.name for flag in verdict.flag] for verdict in verdicts)
+
+
+def test_a_second_run_computes_nothing_and_new_images_alone_are_computed(trial: Trial) -> None:
+    trial.add("a.h5", 1, 5)
+    trial.run()
+    before = trial.stored()
+    assert len(before) == 5
+    again = trial.run()
+    assert (again.run_id, again.n_row) == (None, 0)
+    trial.add("b.h5", 2, 3)
+    assert trial.run(release=None).n_row == 3
+    after = trial.stored()
+    assert len(after) == 8
+    assert {key: after[key] for key in before} == before
+
+
+def test_another_configuration_adds_rows_of_its_own(trial: Trial) -> None:
+    trial.add("a.h5", 1, 4)
+    first = trial.run()
+    before = trial.stored()
+    second = trial.run(preprocess=PUBLISHED.with_options({"background": "before_masking"}))
+    assert second.config_id != first.config_id
+    assert second.n_row == 4
+    after = trial.stored()
+    assert len(after) == 8
+    assert {key: after[key] for key in before} == before
+
+
+def test_images_read_anew_with_the_same_pixels_keep_their_rows(trial: Trial) -> None:
+    file_id = trial.add("a.h5", 1, 4)
+    trial.run()
+    before = trial.stored()
+    trial.connection.execute("UPDATE archive.observation SET pixel_hash = NULL WHERE data_file_id = %s", (file_id,))
+    trial.connection.commit()
+    report = trial.run()
+    assert (report.n_unit, report.n_row) == (1, 0)
+    assert trial.stored() == before
+
+
+def test_a_changed_pixel_scale_makes_that_image_stale(trial: Trial) -> None:
+    trial.add("a.h5", 1, 4)
+    trial.run()
+    before = trial.stored()
+    trial.connection.execute(
+        "UPDATE archive.image i SET pixel_scale_arcsec = NULL FROM archive.observation o "
+        "WHERE o.observation_id = i.observation_id AND o.row_index = 2"
+    )
+    trial.connection.commit()
+    assert trial.run().n_row == 1
+    changed = {key for key, row in trial.stored().items() if row != before[key]}
+    assert {key[1] for key in changed} == {2}
+
+
+def test_a_file_that_changed_or_went_away_fails_alone(trial: Trial) -> None:
+    trial.add("a.h5", 1, 3)
+    trial.add("b.h5", 2, 3)
+    trial.add("c.h5", 3, 3)
+    shard(trial.folder / "a.h5", 9, 3)
+    (trial.folder / "b.h5").unlink()
+    with pytest.raises(GalbaseError, match=r"2 of 3 units failed.*a\.h5 has changed since it was ingested"):
+        trial.run()
+    assert {key[0] for key in trial.stored()} == {"c.h5"}
+    state, message = trial.connection.execute(
+        "SELECT state, message FROM archive.run WHERE kind = 'preprocess'"
+    ).fetchone()  # type: ignore[misc]
+    assert state == "failed"
+    assert "2 of 3 units failed" in message
+
+
+def test_a_touched_file_with_its_old_content_is_accepted(trial: Trial) -> None:
+    trial.add("a.h5", 1, 2)
+    os.utime(trial.folder / "a.h5", (1, 1))
+    assert trial.run().n_row == 2
+
+
+def test_a_file_ingested_anew_meanwhile_rolls_back(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    from galbase.ingest import preprocess_store
+
+    trial.add("a.h5", 1, 2)
+    judge = preprocess_store.preprocess_cutout
+
+    def slow(*arguments: Any) -> Any:
+        with psycopg.connect(str(trial.config.database_url)) as other:
+            other.execute("UPDATE archive.data_file SET sha256 = 'another'")
+        return judge(*arguments)
+
+    monkeypatch.setattr(preprocess_store, "preprocess_cutout", slow)
+    with pytest.raises(GalbaseError, match="ingested anew while it was judged"):
+        trial.run()
+    assert trial.stored() == {}
+
+
+def test_an_unknown_release_lists_those_that_exist(trial: Trial) -> None:
+    trial.add("a.h5", 1, 1)
+    with pytest.raises(GalbaseError, match="there is no release 'nowhere'; releases are trial-images"):
+        trial.run(release="nowhere")
+
+
+def test_no_scheduler_at_the_address(trial: Trial) -> None:
+    trial.add("a.h5", 1, 1)
+    with pytest.raises(GalbaseError, match="no Dask scheduler answers"):
+        trial.run(scheduler="nonsense://nowhere")
+    assert trial.run().n_row == 1
+
+
+def test_command_reports_and_refuses_unknown_names(trial: Trial) -> None:
+    trial.add("a.h5", 1, 2)
+    app = typer.Typer()
+    app.command()(preprocess)
+    runner = CliRunner()
+    done = runner.invoke(app, ["--release", RELEASE, "--option", "enlargement=1.4", "--json"], obj=trial.config)
+    assert done.exit_code == 0, done.output
+    assert '"images_judged": 2' in done.output
+    stored = trial.connection.execute("SELECT name, parameters FROM archive.preprocess_config").fetchone()
+    assert stored is not None
+    assert stored[0] == "galeffnet"
+    assert stored[1] == PUBLISHED.with_options({"enlargement": 1.4}).to_dict()
+    for arguments, message in (
+        (["--config", "nothing"], "choose galeffnet or galeffnet_code"),
+        (["--option", "enlarge=2"], "unknown option 'enlarge'; the options are background"),
+        (["--option", "enlargement=big"], "not of type float"),
+    ):
+        refused = runner.invoke(app, ["--release", RELEASE, *arguments], obj=trial.config)
+        assert isinstance(refused.exception, UsageError)
+        assert message in str(refused.exception)
+
+
+JOB = """
+import sys
+from pathlib import Path
+from galbase.ingest.jobs import run_preprocess
+from galbase.ingest.preprocess.config import preset
+from galbase.schema.config import Config
+if __name__ == "__main__":
+    config = Config(Path(sys.argv[1]), sys.argv[2], owner_role=sys.argv[3], reader_role=sys.argv[4])
+    report = run_preprocess(config, release=None, preprocess=preset("galeffnet"), workers=2, lease_seconds=3)
+    print(report.n_unit)
+"""
+
+
+def test_workers_killed_at_work_lose_and_double_nothing(trial: Trial) -> None:
+    for i in range(8):
+        trial.add(f"{i}.h5", i, 12)
+    script = trial.folder / "job.py"
+    script.write_text(JOB)
+    config = trial.config
+    command = [sys.executable, str(script), str(config.data_dir), str(config.database_url)]
+    killed: set[int] = set()
+    deadline = time.monotonic() + 240
+    with subprocess.Popen(
+        [*command, config.owner_role, config.reader_role], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while process.poll() is None:
+            assert time.monotonic() < deadline
+            claimed = trial.connection.execute("SELECT owner FROM archive.work_unit WHERE state = 'claimed'").fetchall()
+            trial.connection.commit()
+            pids = {int(owner.split(":")[1]) for (owner,) in claimed} - killed
+            if pids and len(killed) < 3:
+                killed.add(min(pids))
+                os.kill(min(pids), signal.SIGKILL)
+            time.sleep(0.05)
+        output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert len(killed) == 3
+    assert output.strip() == "8"
+    stored = trial.stored()
+    assert len(stored) == 96
+    attempts = trial.connection.execute(
+        "SELECT state, max(attempt), count(*), sum(n_row) FROM archive.work_unit GROUP BY state"
+    ).fetchall()
+    assert [(row[0], row[2], row[3]) for row in attempts] == [("done", 8, 96)]
+    assert attempts[0][1] > 1
+    cutouts = read_cutouts(trial.folder / "5.h5", "hdf5", 0, 12)
+    for row, verdict in enumerate(preprocess_batch(cutouts, PUBLISHED)):
+        assert stored["5.h5", row, 1][:2] == (int(verdict.flag), verdict.kept)
