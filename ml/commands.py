@@ -1,0 +1,281 @@
+"""Commands of training sets, training, evaluation, promotion and refresh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from galbase.schema.console import note, report, table
+
+training_set = typer.Typer(no_args_is_help=True, help="Freeze labelled images with a split by sky.")
+Json = Annotated[bool, typer.Option("--json", help="Report as one JSON object.")]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Dask scheduler, tcp://host:8786 [a cluster in this process].")
+]
+
+
+@training_set.command("create")
+def create(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the new training set.")],
+    selection: Annotated[str, typer.Option(help="Which labelled images: galeffnet.")],
+    seed: Annotated[int, typer.Option(help="Seed of the split.", min=0)] = 0,
+    size: Annotated[int | None, typer.Option(help="Draw at most this many at random.", min=1)] = None,
+    as_json: Json = False,
+) -> None:
+    """Freeze a selection of labelled images, split by sky, under a name.
+
+    Example: galbase training-set create main --selection galeffnet --seed 1
+    """
+    from galbase.ml.training_set import create_training_set, split_counts
+    from galbase.schema.database import connect
+
+    with connect(ctx.obj) as connection:
+        made = create_training_set(connection, name, selection, seed, size)
+        counts = split_counts(connection, made.training_set_id)
+    report({"training_set": name, "n_member": made.n_member, **counts, "simulated": made.simulated}, as_json)
+
+
+@training_set.command("list")
+def list_sets(ctx: typer.Context, as_json: Json = False) -> None:
+    """List all training sets.
+
+    Example: galbase training-set list
+    """
+    from galbase.schema.database import connect
+
+    with connect(ctx.obj, role="reader") as connection:
+        rows = connection.execute(
+            "SELECT name, selection, seed, n_member, simulated, created_at FROM archive.training_set ORDER BY name"
+        ).fetchall()
+    _list(("name", "selection", "seed", "n_member", "simulated", "created_at"), rows, "training_sets", as_json)
+
+
+@training_set.command("show")
+def show(
+    ctx: typer.Context, name: Annotated[str, typer.Argument(help="Training set.")], as_json: Json = False
+) -> None:
+    """Show a training set: its selection, split and hash.
+
+    Example: galbase training-set show main
+    """
+    from galbase.ml.training_set import find_training_set, split_counts
+    from galbase.schema.database import connect
+
+    with connect(ctx.obj, role="reader") as connection:
+        found = find_training_set(connection, name)
+        counts = split_counts(connection, found.training_set_id)
+    payload = {
+        "training_set": found.name,
+        "selection": found.selection.name,
+        "properties": ", ".join(found.selection.properties),
+        "seed": found.seed,
+        "n_member": found.n_member,
+        **counts,
+        "simulated": found.simulated,
+        "hash": found.hash,
+    }
+    report(payload, as_json)
+
+
+def train(
+    ctx: typer.Context,
+    family: Annotated[str, typer.Argument(help="Network family: galeffnet.")],
+    training_set_name: Annotated[str, typer.Option("--training-set", help="Name of a training set.")],
+    mode: Annotated[str, typer.Option(help="as-published or improved.")] = "improved",
+    preset: Annotated[str, typer.Option(help="tiny, small or paper.")] = "tiny",
+    name: Annotated[str | None, typer.Option(help="Name of the model [family-preset-mode-training set].")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order and dropout.", min=0)] = 1,
+    epochs: Annotated[int | None, typer.Option(help="Override the number of epochs.", min=1)] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="efficientnet_b3 or efficientnet_v2_b3, for preset paper.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="ImageNet weights of the backbone, a file.")] = None,
+    scheduler: Scheduler = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network on a frozen training set and register it as a candidate.
+
+    Example: galbase train galeffnet --training-set main --preset tiny
+    """
+    from galbase.ml.experiment import TrainingRequest
+    from galbase.ml.jobs import train as run
+    from galbase.schema.errors import UsageError
+
+    if mode not in ("as-published", "improved"):
+        raise UsageError(f"mode {mode!r} is neither 'as-published' nor 'improved'.")
+    request = TrainingRequest(
+        name=name or f"{family}-{preset}-{mode}-{training_set_name}",
+        family=family,
+        mode=mode,
+        preset=preset,
+        training_set=training_set_name,
+        seed=seed,
+        epochs=epochs,
+        options={} if backbone is None else {"backbone": backbone},
+        weights_path=None if weights is None else str(weights.expanduser().absolute()),
+        run_id=None,
+    )
+    result = run(ctx.obj, request, scheduler=scheduler or ctx.obj.scheduler)
+    if as_json:
+        report(result, True)
+        return
+    history = result["history"]["loss"]
+    note(
+        f"model {result['name']} trained: {len(history)} epochs in {result['seconds']['fit']:.0f} s, "
+        f"{result['images_per_second']:.0f} images/s. Fill it with `galbase refresh`, then `galbase promote`."
+    )
+    _scores(result["test"], f"{result['name']} on held-out sky")
+
+
+def evaluate(
+    ctx: typer.Context,
+    model: Annotated[str, typer.Argument(help="Name or number of the model.")],
+    plots: Annotated[Path | None, typer.Option(help="Directory for plots.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a model's stored predictions on held-out sky, beside the baselines.
+
+    Example: galbase evaluate galeffnet-tiny-improved-main --plots plots
+    """
+    from galbase.ml.evaluation import evaluate as score
+    from galbase.ml.model_store import find_model
+    from galbase.schema.database import connect
+
+    with connect(ctx.obj) as connection:
+        record = find_model(connection, model)
+        scores, held_out = score(connection, record)
+    written = []
+    if plots is not None:
+        from galbase.ml.plots import plot_prediction
+
+        plots.mkdir(parents=True, exist_ok=True)
+        for name, part in held_out.items():
+            path = plots / f"{record.name}-{name}.png"
+            plot_prediction(path, name, f"{record.name}, held-out sky, trained on {record.trained_on}", part)
+            written.append(str(path))
+    if as_json:
+        report({"model": record.name, "test": scores, "plots": written}, True)
+        return
+    _scores(scores, f"{record.name} on held-out sky")
+    for path_text in written:
+        note(f"wrote {path_text}")
+
+
+def promote(
+    ctx: typer.Context,
+    model: Annotated[str, typer.Argument(help="Name or number of the model.")],
+    as_json: Json = False,
+) -> None:
+    """Let a model serve its properties in api.galaxy_property; a half-filled one is refused.
+
+    Example: galbase promote galeffnet-tiny-improved-main
+    """
+    from galbase.ml.model_store import find_model
+    from galbase.ml.promotion import promote as serve
+    from galbase.schema.database import connect
+
+    with connect(ctx.obj) as connection:
+        record = find_model(connection, model)
+        served = serve(connection, record)
+    report({"model": record.name, "serves": served if as_json else ", ".join(served)}, as_json)
+
+
+def refresh(
+    ctx: typer.Context,
+    scheduler: Scheduler = None,
+    workers: Annotated[int | None, typer.Option(help="Workers of the cluster in this process.", min=1)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be computed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring every image that lacks current results up to date, and touch nothing else.
+
+    Example: galbase refresh --workers 2
+    """
+    if dry_run:
+        from galbase.ml.refresh import plan
+        from galbase.schema.database import connect
+
+        with connect(ctx.obj) as connection:
+            plans = plan(connection)
+        rows = [(each.model.name, each.model.state, each.n_unjudged, each.n_stale) for each in plans]
+        _list(("model", "state", "not preprocessed", "not predicted"), rows, "models", as_json)
+        return
+    from galbase.ml.jobs import refresh as run
+
+    done = run(ctx.obj, scheduler=scheduler or ctx.obj.scheduler, workers=workers)
+    payload: dict[str, Any] = {
+        "preprocessed": done.judged,
+        "kept": done.kept,
+        "predicted": sum(done.predicted.values()),
+        "removed": done.removed,
+    }
+    if as_json:
+        payload["models"] = done.predicted
+    report(payload, as_json)
+
+
+def status(ctx: typer.Context, as_json: Json = False) -> None:
+    """Show what each model lacks, open units of work, and the last runs.
+
+    Example: galbase status
+    """
+    from galbase.ml.refresh import plan
+    from galbase.schema.database import connect
+
+    with connect(ctx.obj) as connection:
+        plans = plan(connection)
+        served: dict[int, str] = dict(
+            connection.execute(
+                "SELECT s.model_id, string_agg(p.name, ', ' ORDER BY p.name) FROM archive.served_model s "
+                "JOIN archive.property p USING (property_id) GROUP BY s.model_id"
+            ).fetchall()
+        )
+        counts = connection.execute(
+            "SELECT (SELECT count(*) FROM archive.observation WHERE kind = 'image'), "
+            "(SELECT count(*) FROM archive.galaxy), "
+            "(SELECT count(*) FROM archive.work_unit WHERE state IN ('waiting', 'claimed')), "
+            "(SELECT count(*) FROM archive.work_unit WHERE state = 'failed')"
+        ).fetchone() or (0, 0, 0, 0)
+        runs = connection.execute(
+            "SELECT r.run_id, r.kind, r.state, to_char(r.started_at, 'YYYY-MM-DD HH24:MI:SS'), "
+            "extract(epoch FROM coalesce(r.finished_at, clock_timestamp()) - r.started_at)::float8, "
+            "coalesce(r.message, '') FROM archive.run r ORDER BY r.run_id DESC LIMIT 10"
+        ).fetchall()
+    totals = dict(zip(("images", "galaxies", "units_open", "units_failed"), counts, strict=True))
+    models = [
+        (each.model.name, each.model.state, served.get(each.model.model_id, ""), each.n_unjudged, each.n_stale)
+        for each in plans
+    ]
+    model_columns = ("model", "state", "serves", "not preprocessed", "not predicted")
+    run_columns = ("run", "kind", "state", "started", "seconds", "message")
+    if as_json:
+        payload = {
+            **totals,
+            "models": [dict(zip(model_columns, row, strict=True)) for row in models],
+            "runs": [dict(zip(run_columns, row, strict=True)) for row in runs],
+        }
+        report(payload, True)
+        return
+    report(totals, False)
+    table(model_columns, models, "Models")
+    table(run_columns, runs, "Last runs")
+
+
+def _list(columns: tuple[str, ...], rows: list[tuple[Any, ...]], key: str, as_json: bool) -> None:
+    if as_json:
+        report({key: [dict(zip(columns, row, strict=True)) for row in rows]}, True)
+    else:
+        table(columns, rows)
+
+
+def _scores(scores: dict[str, dict[str, dict[str, float]]], title: str) -> None:
+    shown = ("sigma", "mae", "nmad", "bias_mean", "f_out", "r2", "coverage_68", "coverage_90", "coverage_95")
+    rows = [
+        (name, predictor, int(values["n"]), *(round(values[key], 3) if key in values else None for key in shown))
+        for name, predictors in scores.items()
+        for predictor, values in predictors.items()
+    ]
+    table(("property", "predictor", "n", *shown), rows, title)

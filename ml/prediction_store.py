@@ -1,0 +1,233 @@
+"""Predictions and the database: what is stale, and one unit of work read, predicted and written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psycopg import sql
+
+from galbase.ml.calibration import LEVELS
+from galbase.ml.dataset import image_files, load_inputs
+from galbase.ml.inference import Inference, infer
+from galbase.ml.model_store import LoadedModel, ModelRecord
+from galbase.schema.bulk import upsert
+from galbase.schema.flags import PredictionFlag, PreprocessFlag
+from galbase.schema.ledger import WorkUnit, complete
+
+if TYPE_CHECKING:
+    import psycopg
+
+STEP = "predict"
+UNIT_ROWS = 256
+# Raise when the same pixels, verdict and weights give other numbers; stored rows are then stale.
+ALGORITHM_VERSION = 1
+PREDICTION_COLUMNS = (
+    "model_id", "property_id", "observation_id", "source_id", "value", "err", "mc_err", "q025", "q05", "q16", "q50",
+    "q84", "q95", "q975", "flag", "input_hash",
+)  # fmt: skip
+EMBEDDING_COLUMNS = ("model_id", "observation_id", "source_id", "vec", "flag", "input_hash")
+
+# PostgreSQL writes the hash both for the list of stale rows and for the rows that are written.
+_WANTED = sql.SQL(
+    "left(encode(sha256(convert_to(p.input_hash || '|' || %(weights)s::text || '|' || %(calibration)s::text || '|' || "
+    "%(version)s::text, 'UTF8')), 'hex'), 32)"
+)
+_IMAGES = sql.SQL(
+    "archive.observation o JOIN archive.image i USING (observation_id) "
+    "JOIN archive.preprocess p ON p.observation_id = o.observation_id AND p.preprocess_config_id = %(config_id)s "
+    "LEFT JOIN archive.embedding e ON e.model_id = %(model_id)s AND e.observation_id = o.observation_id"
+)
+# A row without a verdict to keep it must have no prediction; all others must have the wanted one of this source.
+_IS_STALE = sql.SQL(
+    "CASE WHEN p.kept THEN e.input_hash IS DISTINCT FROM {} OR e.source_id IS DISTINCT FROM o.source_id "
+    "ELSE e.observation_id IS NOT NULL END"
+).format(_WANTED)
+
+
+@dataclass(frozen=True)
+class StaleUnit:
+    """Rows of a file of which `n_row` lack a current prediction."""
+
+    data_file_id: int
+    row_start: int
+    row_stop: int
+    n_row: int
+
+
+@dataclass(frozen=True)
+class UnitReport:
+    """What a unit did: images predicted, and images whose obsolete predictions were removed."""
+
+    n_row: int = 0
+    n_removed: int = 0
+
+
+@dataclass(frozen=True)
+class _Row:
+    observation_id: int
+    source_id: int | None
+    kept: bool
+    preprocess_flag: int
+    pixel_scale_known: bool
+    simulated: bool
+    in_training_set: bool
+    wanted_hash: str
+
+
+def stale_units(connection: psycopg.Connection[Any], model: ModelRecord) -> list[StaleUnit]:
+    """Units with images whose prediction by this model is missing, outdated or no longer wanted.
+
+    A prediction is current if it was computed from the current verdict and pixels, by these weights and calibration,
+    and belongs to the image's present source. Images without a verdict are preprocessing's to find.
+    """
+    query = sql.SQL(
+        "SELECT o.data_file_id, min(o.row_index), max(o.row_index) + 1, count(*) FROM {} WHERE {} "
+        "GROUP BY o.data_file_id, o.row_index / %(unit_rows)s ORDER BY 1, 2"
+    ).format(_IMAGES, _IS_STALE)
+    rows = connection.execute(query, {**_parameters(model), "unit_rows": UNIT_ROWS}).fetchall()
+    return [StaleUnit(int(a), int(b), int(c), int(d)) for a, b, c, d in rows]
+
+
+def n_without_verdict(connection: psycopg.Connection[Any], model: ModelRecord) -> int:
+    """Number of images that the model's preprocessing has not judged yet."""
+    row = connection.execute(
+        "SELECT count(*) FROM archive.observation o JOIN archive.data_file f USING (data_file_id) "
+        "WHERE o.kind = 'image' AND f.state = 'loaded' AND NOT EXISTS (SELECT 1 FROM archive.preprocess p "
+        "WHERE p.observation_id = o.observation_id AND p.preprocess_config_id = %s)",
+        (model.preprocess_config_id,),
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def predict_unit(connection: psycopg.Connection[Any], unit: WorkUnit, model: LoadedModel) -> UnitReport:
+    """Predict a unit's stale images and write all of it in one transaction.
+
+    Parameters
+    ----------
+    connection : psycopg.Connection
+        Outside a transaction.
+    unit : WorkUnit
+        Claimed by this worker.
+    model : LoadedModel
+
+    Raises
+    ------
+    GalbaseError
+        If a file cannot be read.
+    ClaimLostError
+        If the unit's claim was lost; nothing was written then.
+    """
+    record = model.record
+    with connection.transaction():
+        rows = _stale_rows(connection, unit, record)
+        wanted = {row.observation_id: row for row in rows if row.kept}
+        files = image_files(connection, list(wanted), record.preprocess_config_id)
+    ids, image, scalar = load_inputs(files, record.preprocess, model.recipe)
+    found = infer(model.network, model.scaler, model.recipe.inputs(image, scalar), ids, record.weights_sha256)
+    outside = model.domain.outside(found.embedding)
+    flags = [_flag(wanted[each], record, bool(far)) for each, far in zip(ids, outside, strict=True)]
+    chosen = [wanted[each] for each in ids]
+    obsolete = [row.observation_id for row in rows if not row.kept]
+    with connection.transaction():
+        _write(connection, model, chosen, found, flags)
+        for table in ("prediction", "embedding"):
+            connection.execute(
+                sql.SQL("DELETE FROM {} WHERE model_id = %s AND observation_id = ANY(%s)").format(
+                    sql.Identifier("archive", table)
+                ),
+                (record.model_id, obsolete),
+            )
+        complete(connection, unit, len(chosen) + len(obsolete))
+    return UnitReport(len(chosen), len(obsolete))
+
+
+def _parameters(model: ModelRecord) -> dict[str, Any]:
+    return {
+        "model_id": model.model_id,
+        "config_id": model.preprocess_config_id,
+        "weights": model.weights_sha256,
+        "calibration": model.calibration_hash(),
+        "version": str(ALGORITHM_VERSION),
+    }
+
+
+def _stale_rows(connection: psycopg.Connection[Any], unit: WorkUnit, model: ModelRecord) -> list[_Row]:
+    query = sql.SQL(
+        "SELECT o.observation_id, o.source_id, p.kept, p.flag, i.pixel_scale_arcsec IS NOT NULL, r.simulated, "
+        "EXISTS (SELECT 1 FROM archive.training_member t WHERE t.training_set_id = %(training_set_id)s "
+        "AND t.split IN ('train', 'validation', 'calibration') AND (t.observation_id = o.observation_id "
+        "OR t.galaxy_id = m.galaxy_id)), {} "
+        "FROM {} JOIN archive.data_release r ON r.release_id = o.release_id "
+        "LEFT JOIN archive.galaxy_member m ON m.source_id = o.source_id "
+        "WHERE o.data_file_id = %(file)s AND o.row_index >= %(start)s AND o.row_index < %(stop)s AND {} "
+        "ORDER BY o.row_index"
+    ).format(_WANTED, _IMAGES, _IS_STALE)
+    parameters = {
+        **_parameters(model),
+        "training_set_id": model.training_set_id,
+        "file": unit.data_file_id,
+        "start": unit.row_start,
+        "stop": unit.row_stop,
+    }
+    return [_Row(*row) for row in connection.execute(query, parameters).fetchall()]
+
+
+def _flag(row: _Row, model: ModelRecord, outside: bool) -> int:
+    flag = PredictionFlag(0)
+    if model.trained_on == "simulation" and not row.simulated:
+        flag |= PredictionFlag.SIMULATION_TRAINED
+    if not row.pixel_scale_known:
+        flag |= PredictionFlag.PIXEL_SCALE_UNKNOWN
+    if outside:
+        flag |= PredictionFlag.OUT_OF_DOMAIN
+    if row.in_training_set:
+        flag |= PredictionFlag.IN_TRAINING_SET
+    if row.preprocess_flag & (PreprocessFlag.BLENDED | PreprocessFlag.BLENDED_SECOND_CHECK):
+        flag |= PredictionFlag.BLENDED
+    return int(flag)
+
+
+def _write(
+    connection: psycopg.Connection[Any],
+    model: LoadedModel,
+    rows: Sequence[_Row],
+    found: Inference,
+    flags: Sequence[int],
+) -> None:
+    from pgvector import HalfVector
+    from pgvector.psycopg import register_vector
+
+    record = model.record
+    predictions: list[tuple[Any, ...]] = []
+    for k, (name, property_id) in enumerate(record.property_id.items()):
+        quantiles = model.conformal[name].quantiles(found.value[:, k])
+        columns = np.column_stack([quantiles[level] for level in LEVELS])
+        err = (quantiles["q84"] - quantiles["q16"]) / 2
+        for row, flag, value, error, spread, levels in zip(
+            rows, flags, quantiles["q50"], err, found.mc_err[:, k], columns, strict=True
+        ):
+            predictions.append((
+                record.model_id, property_id, row.observation_id, row.source_id, float(value), float(error),
+                float(spread), *levels.tolist(), flag, row.wanted_hash,
+            ))  # fmt: skip
+    usable = [bool(np.isfinite(vector).all()) for vector in found.embedding]
+    embeddings = [
+        (
+            record.model_id, row.observation_id, row.source_id, HalfVector(vector) if good else None,
+            flag if good else flag | int(PredictionFlag.UNUSABLE_VECTOR), row.wanted_hash,
+        )
+        for row, flag, vector, good in zip(rows, flags, found.embedding, usable, strict=True)
+    ]  # fmt: skip
+    register_vector(connection)
+    key = ("model_id", "property_id", "observation_id")
+    upsert(
+        connection, "archive", "prediction", PREDICTION_COLUMNS, predictions, key=key,
+        compare=("input_hash", "source_id"), touch="modified_at",
+    )  # fmt: skip
+    upsert(
+        connection, "archive", "embedding", EMBEDDING_COLUMNS, embeddings, key=("model_id", "observation_id"),
+        compare=("input_hash", "source_id"), touch="modified_at",
+    )  # fmt: skip
