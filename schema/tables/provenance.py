@@ -197,3 +197,24 @@ installed_version = sa.Table(
     column("version", sa.Text, doc="Its version", nullable=False),
     comment="Versions of what `galbase db upgrade` installed",
 )
+
+installed_object = sa.Table(
+    "installed_object",
+    metadata,
+    column("signature", sa.Text, doc="Name of the view, or function with its argument types", primary_key=True),
+    column("kind", sa.Text, doc="function or view", nullable=False),
+    one_of("kind", ("function", "view")),
+    comment="Functions and views of schema api that `galbase db upgrade` made, so that it never drops another's",
+)
+
+saved_definition = sa.Table(
+    "saved_definition",
+    metadata,
+    identity("saved_definition_id", "Number of the definition"),
+    column("object_name", sa.Text, doc="Name with its schema", nullable=False),
+    column("kind", sa.Text, doc="What it was: view, materialized, function", nullable=False),
+    column("statements", sa.ARRAY(sa.Text), doc="SQL that makes it again, in order", nullable=False),
+    column("reason", sa.Text, doc="Why it could not be made again; NULL if it was"),
+    now_column("saved_at", "When an upgrade dropped it"),
+    comment="Users' views and functions that `galbase db upgrade --drop-dependents` dropped",
+)
