@@ -53,6 +53,10 @@ class Demo:
         with self.connect() as connection:
             return connection.execute(query.encode(), parameters or None).fetchall()
 
+    def again(self) -> subprocess.CompletedProcess[str]:
+        """Run the demonstration once more in the same directory."""
+        return run_demo(self.directory)
+
     def connect(self) -> psycopg.Connection[Any]:
         return database.connect(self.config, role="reader", autocommit=True)
 

@@ -7,8 +7,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from .conftest import Demo, run_demo
-
 MODIFIED = (
     ("preprocess", "observation_id, preprocess_config_id"),
     ("prediction", "model_id, property_id, observation_id"),
@@ -17,7 +15,7 @@ MODIFIED = (
 )
 
 
-def stamps(demo: Demo) -> dict[str, dict[tuple[Any, ...], Any]]:
+def stamps(demo: Any) -> dict[str, dict[tuple[Any, ...], Any]]:
     """Time stamp of every row that a refresh may write."""
     return {
         table: {tuple(row[:-1]): row[-1] for row in demo.rows(f"SELECT {key}, modified_at FROM archive.{table}")}  # noqa: S608
@@ -25,14 +23,14 @@ def stamps(demo: Demo) -> dict[str, dict[tuple[Any, ...], Any]]:
     }
 
 
-def test_stellar_mass_beats_the_mean_predictor_on_held_out_sky(demo: Demo) -> None:
+def test_stellar_mass_beats_the_mean_predictor_on_held_out_sky(demo: Any) -> None:
     mass = demo.figures["test"]["log_mstar_fib"]
     assert mass["network"]["sigma"] <= 0.6 * mass["mean"]["sigma"]
     assert mass["boosted_trees"]["sigma"] > 0
     assert abs(mass["network"]["coverage_68"] - 0.68) <= 0.06
 
 
-def test_test_sky_is_apart_from_training_sky(demo: Demo) -> None:
+def test_test_sky_is_apart_from_training_sky(demo: Any) -> None:
     rows = demo.rows(
         "SELECT a.split, b.split, min(api.separation_arcsec(s.ra, s.dec, t.ra, t.dec)) FROM archive.training_member a "
         "JOIN archive.training_member b ON b.training_set_id = a.training_set_id AND b.split = 'test' "
@@ -43,7 +41,7 @@ def test_test_sky_is_apart_from_training_sky(demo: Demo) -> None:
     assert all(row[2] > 60.0 for row in rows)
 
 
-def test_the_five_questions_are_printed_with_answers(demo: Demo) -> None:
+def test_the_five_questions_are_printed_with_answers(demo: Any) -> None:
     examples = [item for item in files("galbase.sql").joinpath("examples").iterdir() if item.name.endswith(".sql")]
     assert len(examples) >= 5
     for item in examples:
@@ -53,14 +51,14 @@ def test_the_five_questions_are_printed_with_answers(demo: Demo) -> None:
     assert "db stop" in demo.printed
 
 
-def test_one_row_a_galaxy(demo: Demo) -> None:
+def test_one_row_a_galaxy(demo: Any) -> None:
     ((n_galaxy, n_row, n_distinct),) = demo.rows(
         "SELECT (SELECT count(*) FROM archive.galaxy), count(*), count(DISTINCT galaxy_id) FROM api.galaxy_property"
     )
     assert n_galaxy == n_row == n_distinct > 0
 
 
-def test_predictions_agree_with_the_simulations_truth(demo: Demo) -> None:
+def test_predictions_agree_with_the_simulations_truth(demo: Any) -> None:
     """Against the noise-free truth, which no part of the training has seen, on held-out sky."""
     ((n, sigma, spread, coverage),) = demo.rows(
         "SELECT count(*), stddev_samp(p.q50 - t.log_mstar_fib), stddev_samp(t.log_mstar_fib), "
@@ -76,7 +74,7 @@ def test_predictions_agree_with_the_simulations_truth(demo: Demo) -> None:
     assert coverage > 0.6
 
 
-def test_fifty_new_images_and_nothing_else(demo: Demo, tmp_path: Path) -> None:
+def test_fifty_new_images_and_nothing_else(demo: Any, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     demo.galbase("simulate", "--out", tmp_path / "new", "--size", 50, "--seed", 77)
     demo.galbase("release", "add", "new-images", "--survey", "simulation", "--simulated")
@@ -106,9 +104,9 @@ def test_fifty_new_images_and_nothing_else(demo: Demo, tmp_path: Path) -> None:
     assert len(written) == n_kept > 0
 
 
-def test_running_the_demo_again_changes_no_prediction(demo: Demo) -> None:
+def test_running_the_demo_again_changes_no_prediction(demo: Any) -> None:
     before = stamps(demo)
-    done = run_demo(demo.directory)
+    done = demo.again()
     assert done.returncode == 0, done.stderr[-3000:]
     after = stamps(demo)
     assert after["prediction"] == before["prediction"]
