@@ -52,7 +52,7 @@ def load_sources(
     ra: npt.ArrayLike,
     dec: npt.ArrayLike,
     flags: npt.ArrayLike | None,
-    data_file_id: int | None,
+    data_file_id: int | Ints | None,
     *,
     keep_existing: bool = False,
 ) -> Ints:
@@ -75,7 +75,7 @@ def load_sources(
         Positions, ICRS, degrees; valid, RA of any revolution.
     flags : array_like of int, shape (n,), optional
         Bits of registry 'source'; 0 when None.
-    data_file_id : int or None
+    data_file_id : int, ndarray of int64, shape (n,), or None
         File the rows came from; a detection listed by two files belongs to the one loaded last.
     keep_existing : bool
         Leave detections that the release has already as they are (position, flags and file).
@@ -102,7 +102,7 @@ def load_sources_counted(
     ra: npt.ArrayLike,
     dec: npt.ArrayLike,
     flags: npt.ArrayLike | None,
-    data_file_id: int | None,
+    data_file_id: int | Ints | None,
     *,
     keep_existing: bool = False,
 ) -> tuple[Ints, SourceCount]:
@@ -128,7 +128,8 @@ def load_sources_counted(
         "hpx29": pixel,
         "flag": np.zeros(n_row, np.int64) if flags is None else np.asarray(flags, np.int64),
         "data_file_id": np.ma.array(
-            np.full(n_row, data_file_id or 0, np.int64), mask=np.full(n_row, data_file_id is None)
+            np.broadcast_to(np.asarray(0 if data_file_id is None else data_file_id, np.int64), n_row),
+            mask=np.full(n_row, data_file_id is None),
         ),
     }
     order = np.argsort(pixel, kind="stable")

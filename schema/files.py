@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+
 from galbase.schema.errors import GalbaseError
 
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What identifies a file's content: size in bytes, modification time, SHA-256 (hexadecimal)."""
+    """A file's content: size in bytes, modification time, SHA-256 (hexadecimal, empty if unreadable)."""
 
     path: Path
     size_bytes: int
@@ -106,7 +107,7 @@ def record_file(
             format,
             facts.size_bytes,
             facts.mtime,
-            facts.sha256,
+            facts.sha256 or None,
             options_hash,
             state,
             reason,

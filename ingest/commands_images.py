@@ -1,0 +1,104 @@
+"""`galbase ingest images`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from galbase.schema import console
+from galbase.schema.errors import UsageError
+
+if TYPE_CHECKING:
+    from galbase.ingest.image import ImageOptions
+
+
+def images(
+    ctx: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(help="Image files, or folders that are searched for them.")],
+    release: Annotated[str, typer.Option(help="Release the images belong to.")],
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="CSV with columns file, ra, dec, and where known pixel_scale_arcsec, native_id."),
+    ] = None,
+    position_from_name: Annotated[
+        bool,
+        typer.Option("--position-from-name", help="Read positions from names: RA_DEC.jpg or JHHMMSS.ss+DDMMSS.s.png."),
+    ] = False,
+    pixel_scale_arcsec: Annotated[
+        float | None, typer.Option(help="Pixel scale where neither manifest nor file tells it.")
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="Bands of unnamed planes in order, such as z,r,g for red, green, blue.")
+    ] = None,
+    rehash: Annotated[
+        bool, typer.Option("--rehash", help="Hash large files again even if size and time are unchanged.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+) -> None:
+    """Load image cutouts: JPEG, PNG, FITS, or HDF5 shards in the layout of ssl-legacysurvey.
+
+    A manifest's position goes before the header's, and that before the name's; differences over 1 arcsec are flagged.
+    A broken file is rejected with its reason, the others load; the exit status is then 1.
+
+    Example: galbase ingest images cutouts/ --release galaxy-zoo --manifest cutouts/manifest.csv
+    """
+    from galbase.ingest.galaxies import rebuild_galaxies
+    from galbase.ingest.image import ingest_images
+    from galbase.ingest.observation_report import observation_totals, write_report
+    from galbase.ingest.releases import require_release
+    from galbase.schema.database import connect
+    from galbase.schema.ledger import finish_run, start_run
+
+    options = _options(manifest, position_from_name, pixel_scale_arcsec, bands)
+    with connect(ctx.obj, autocommit=True) as connection:
+        target = require_release(connection, release)
+        run = start_run(
+            connection,
+            "ingest",
+            {
+                "command": "images",
+                "release": release,
+                "paths": [str(path.absolute()) for path in paths],
+                "manifest": None if manifest is None else str(manifest.absolute()),
+                "position_from_name": position_from_name,
+                "pixel_scale_arcsec": pixel_scale_arcsec,
+                "bands": bands,
+            },
+        )
+        try:
+            with console.progress("images", unit="files") as progress:
+                report = ingest_images(
+                    connection, target, paths, options, run_id=run, rehash=rehash, advance=progress.advance
+                )
+            if report.wrote:
+                rebuild_galaxies(connection)
+        except BaseException as error:
+            finish_run(connection, run, "failed", str(error))
+            raise
+        finish_run(connection, run, "done", f"{report.loaded} files loaded, {len(report.rejected)} rejected")
+        totals = observation_totals(connection, target.release_id, "image")
+    unused = [] if options.manifest is None else options.manifest.unused()
+    write_report(report, totals, as_json, {"manifest_rows_unused": len(unused)})
+    if report.rejected:
+        raise typer.Exit(1)
+
+
+def _options(
+    manifest: Path | None, position_from_name: bool, pixel_scale_arcsec: float | None, bands: str | None
+) -> ImageOptions:
+    from galbase.ingest.image import ImageOptions
+    from galbase.ingest.manifest import read_manifest
+
+    if pixel_scale_arcsec is not None and not 0 < pixel_scale_arcsec < 3600:
+        raise UsageError(f"--pixel-scale-arcsec {pixel_scale_arcsec} is no pixel scale; give arcsec, such as 0.262.")
+    named = None if bands is None else tuple(band.strip() for band in bands.split(","))
+    if named is not None and ("" in named or len(set(named)) < len(named)):
+        raise UsageError(f"--bands {bands!r} must name each plane once, separated by commas, such as z,r,g.")
+    return ImageOptions(
+        manifest=None if manifest is None else read_manifest(manifest),
+        position_from_name=position_from_name,
+        pixel_scale_arcsec=pixel_scale_arcsec,
+        bands=named,
+    )

@@ -1,0 +1,159 @@
+"""SDSS spectra: files ``spec-PLATE-MJD-FIBER.fits``.
+
+Data model: https://data.sdss.org/datamodel/files/BOSS_SPECTRO_REDUX/RUN2D/spectra/PLATE4/spec.html
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galbase.schema.errors import GalbaseError
+
+
+@dataclass(frozen=True)
+class SdssSpectrum:
+    """What the archive keeps of a spectrum.
+
+    Parameters
+    ----------
+    specobjid : int
+        Unsigned 64-bit id of the spectrum.
+    ra, dec : float
+        Position of the fibre, ICRS, degrees.
+    wave_min_angstrom, wave_max_angstrom : float
+        Range of vacuum wavelengths.
+    n_pixel : int
+    z, z_err : float or None
+    z_warning : int or None
+        Bits of warnings; 0 is good.
+    spectral_class, spectral_subclass : str or None
+    sn_median : float or None
+        Median signal-to-noise ratio a pixel.
+    """
+
+    specobjid: int
+    ra: float
+    dec: float
+    wave_min_angstrom: float
+    wave_max_angstrom: float
+    n_pixel: int
+    z: float | None
+    z_err: float | None
+    z_warning: int | None
+    spectral_class: str | None
+    spectral_subclass: str | None
+    sn_median: float | None
+
+
+@dataclass(frozen=True)
+class SpectrumPixels:
+    """The spectrum itself: vacuum wavelength [Angstrom], flux [1e-17 erg/s/cm2/Angstrom] and its inverse variance,
+    each (n_pixel,) float64."""
+
+    wave_angstrom: npt.NDArray[np.float64]
+    flux: npt.NDArray[np.float64]
+    ivar: npt.NDArray[np.float64]
+
+
+def read_sdss_spectrum(path: Path) -> SdssSpectrum:
+    """Read an SDSS spec file's details, after checking that its spectrum is whole.
+
+    Raises
+    ------
+    GalbaseError
+        If the file is damaged, no SDSS spec file, or lacks an id or a position.
+    """
+    pixels, row = _read(path)
+    wave = pixels.wave_angstrom
+    ra, dec = _number(row.get("PLUG_RA")), _number(row.get("PLUG_DEC"))
+    if ra is None or dec is None or not -90 <= dec <= 90:
+        raise GalbaseError(f"{path.name}: PLUG_RA={row.get('PLUG_RA')}, PLUG_DEC={row.get('PLUG_DEC')} is no position.")
+    z_warning = _number(row.get("ZWARNING"))
+    return SdssSpectrum(
+        specobjid=_specobjid(row.get("SPECOBJID"), path),
+        ra=ra % 360.0,
+        dec=dec,
+        wave_min_angstrom=float(wave[0]),
+        wave_max_angstrom=float(wave[-1]),
+        n_pixel=len(wave),
+        z=_number(row.get("Z")),
+        z_err=_number(row.get("Z_ERR")),
+        z_warning=None if z_warning is None else int(z_warning),
+        spectral_class=_text(row.get("CLASS")),
+        spectral_subclass=_text(row.get("SUBCLASS")),
+        sn_median=_number(row.get("SN_MEDIAN_ALL")),
+    )
+
+
+def read_spectrum_pixels(path: Path) -> SpectrumPixels:
+    """Read wavelength, flux and inverse variance of an SDSS spec file.
+
+    Raises
+    ------
+    GalbaseError
+        If the file is damaged or no SDSS spec file.
+    """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[SpectrumPixels, dict[str, Any]]:
+    from astropy.io import fits
+
+    try:
+        with warnings.catch_warnings():
+            # astropy only warns of a truncated file.
+            warnings.simplefilter("error")
+            warnings.filterwarnings("ignore", category=fits.verify.VerifyWarning)
+            with fits.open(path, memmap=False) as hdus:
+                names = [hdu.name.upper() for hdu in hdus]
+                if "B_FLUX" in names or "FIBERMAP" in names or "REDSHIFTS" in names:
+                    raise GalbaseError(f"{path.name} is a DESI file; only SDSS spec files can be loaded so far.")
+                if "COADD" not in names or "SPECOBJ" not in names:
+                    raise GalbaseError(
+                        f"{path.name} is no SDSS spec file: its extensions are {', '.join(names) or 'none'}, COADD and "
+                        "SPECOBJ are needed."
+                    )
+                coadd, specobj = hdus["COADD"], hdus["SPECOBJ"]
+                arrays = {name.upper(): coadd.data[name] for name in coadd.columns.names}
+                if len(specobj.data) != 1:
+                    raise GalbaseError(f"{path.name}: SPECOBJ has {len(specobj.data)} rows instead of one.")
+                row = {name.upper(): specobj.data[name][0] for name in specobj.columns.names}
+    except (OSError, TypeError, ValueError, EOFError, Warning) as error:
+        raise GalbaseError(f"{path.name} is damaged or no FITS file: {error}. Fetch the file again.") from error
+    missing = sorted({"LOGLAM", "FLUX", "IVAR"} - set(arrays))
+    if missing:
+        raise GalbaseError(f"{path.name}: COADD lacks the column {missing[0].lower()}; it is no SDSS spec file.")
+    loglam, flux, ivar = (np.asarray(arrays[name], np.float64) for name in ("LOGLAM", "FLUX", "IVAR"))
+    if loglam.ndim != 1 or not len(loglam) or not np.isfinite(loglam).all() or not (np.diff(loglam) > 0).all():
+        raise GalbaseError(f"{path.name}: its {len(loglam)} wavelengths do not rise; fetch the file again.")
+    if not np.isfinite(flux[ivar > 0]).all() or not (ivar > 0).any():
+        raise GalbaseError(f"{path.name}: it has no valid pixel or invalid fluxes with a weight; fetch it again.")
+    return SpectrumPixels(10.0**loglam, flux, ivar), row
+
+
+def _specobjid(value: Any, path: Path) -> int:
+    """SDSS writes the id as text with blanks, or as a 64-bit integer, which may be stored as signed."""
+    try:
+        number = int(str(value).strip()) if isinstance(value, str | bytes) else int(value)
+    except (TypeError, ValueError):
+        number = 0
+    number %= 1 << 64
+    if number == 0:
+        raise GalbaseError(f"{path.name}: SPECOBJID is {value!r}, not an id.")
+    return number
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _text(value: Any) -> str | None:
+    text = str(value).strip() if value is not None else ""
+    return text or None
