@@ -141,7 +141,7 @@ def sersic_table() -> SersicTable:
     # r = 8 s^3 puts the nodes where the cusp of a high-n profile is
     radius = TAPER_END * s**3
     measure = TAPER_END * 3 * s**2 * ds * radius
-    index: FloatArray = N_MIN + N_STEP * np.arange(round((N_MAX - N_MIN) / N_STEP) + 1)
+    index = np.linspace(N_MIN, N_MAX, round((N_MAX - N_MIN) / N_STEP) + 1)
     light = np.array([surface_brightness(n, radius) * measure for n in index])
     light /= light.sum(axis=1, keepdims=True)
     ln_k = np.linspace(_LN_K_MIN, _LN_K_MAX, _N_K)

@@ -55,8 +55,8 @@ def write_shard(
         First survey row and images [nanomaggy/pixel] of each block, in order.
     """
     rows = slice(start, stop)
-    # without times in the file, the same survey is the same bytes
-    with h5py.File(path, "w", libver="latest", track_order=False) as file:
+    # the newest format would keep a time in its root group, and the same survey would not be the same bytes
+    with h5py.File(path, "w") as file:
         for name, column in _PLAIN.items():
             file.create_dataset(name, data=columns[column][rows])
         for name, column in _BY_BAND.items():
