@@ -92,14 +92,17 @@ def test_companions_inside_the_mask_trip_the_second_check() -> None:
     # Two companions stand in the ring between the target's ellipse and the enlarged one.
     flux = galaxy(76, 76, 14, 0.05) + galaxy(76, 42, 1.2, 0.08) + galaxy(110, 76, 1.2, 0.08)
     image = noisy(flux, rms=0.0002)
-    verdict = judge(image)
+    in_flux = {"mask_space": "flux"}
+    verdict = judge(image, with_=in_flux)
     assert verdict.n_region == 3
     assert Flag.BLENDED_SECOND_CHECK in verdict.flag
-    relaxed = judge(image, with_={"second_check_regions": 3})
+    relaxed = judge(image, with_={**in_flux, "second_check_regions": 3})
     assert relaxed.n_region == 3
     assert Flag.BLENDED_SECOND_CHECK not in relaxed.flag
-    assert judge(image, with_={"second_check_pixels": 100}).n_region == 1
-    assert judge(image, with_={"second_check_count": "labels"}).n_region == 4
+    assert judge(image, with_={**in_flux, "second_check_pixels": 100}).n_region == 1
+    assert judge(image, with_={**in_flux, "second_check_count": "labels"}).n_region == 4
+    # As the text has it, the new threshold parts black from sky and finds one region: the defect is kept.
+    assert judge(image).n_region == 1
 
 
 def test_size_limit_in_pixels_arcsec_and_as_printed() -> None:

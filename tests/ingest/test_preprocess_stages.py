@@ -52,6 +52,8 @@ def test_threshold_stops_as_told() -> None:
 
 def test_threshold_of_two_values_is_their_mean() -> None:
     assert iterative_threshold([0.0, 0, 0, 4]) == (2.0, 1)
+    # A value at the threshold belongs to the upper class: 1 -> (1.5 + 0) / 2.
+    assert iterative_threshold([0.0, 1, 2])[0] == 0.75
     for bad in ([], [1.0, 1.0], [0.0, np.nan], [0.0, np.inf], [-np.inf, 0.0]):
         with pytest.raises(ValueError, match="finite pixels that are not all equal"):
             iterative_threshold(bad)
