@@ -11,6 +11,7 @@ import numpy.typing as npt
 import psycopg
 
 from galbase.ingest.catalogue import load_survey_rows
+from galbase.ingest.extra_columns import ExtraColumn, load_extra_columns
 from galbase.ingest.observation_store import STAGED, ObservationCount, stage_rows, write_observations
 from galbase.ingest.observed_source import OBSERVATION_FORMATS, Owners, drop_vanished, settle_sources
 from galbase.ingest.readers.image_file import ImageFile
@@ -91,7 +92,7 @@ def store_images(
     without_catalogue = np.repeat([placed.format in OBSERVATION_FORMATS for _, placed in files], n_rows)
     flags = flags | np.where(own & without_catalogue, int(ObservationFlag.NO_CATALOGUE_SOURCE), 0)
     if len(files) == 1:
-        _store_survey_rows(connection, files[0][1], source_ids, own)
+        _store_survey_rows(connection, release_id, files[0][1], source_ids, own)
     columns = {
         "data_file_id": file_ids,
         "row_index": np.concatenate([placed.rows for _, placed in files]).astype(np.int64),
@@ -145,6 +146,7 @@ def _bands(files: Sequence[tuple[int, PlacedImages]], n_rows: Sequence[int]) -> 
 
 def _store_survey_rows(
     connection: psycopg.Connection[Any],
+    release_id: int,
     placed: PlacedImages,
     source_ids: Ints,
     own: npt.NDArray[np.bool_],
@@ -156,6 +158,8 @@ def _store_survey_rows(
     rows, sources = placed.rows[own], source_ids[own]
     survey = {name: _null_if_nan(values[rows]) for name, values in image.survey_columns.items()}
     load_survey_rows(connection, SURVEY_TABLE, sources, survey)
+    extra = {name: ExtraColumn(_null_if_nan(values[rows])) for name, values in image.extra_columns.items()}
+    load_extra_columns(connection, release_id, sources, extra)
 
 
 def _null_if_nan(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
