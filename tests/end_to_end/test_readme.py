@@ -1,0 +1,137 @@
+"""Every command and query of the README is run, in its order."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = re.findall(r"^```(sh|sql)\n(.*?)^```$", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE)
+MAKE = ("make demo\n", "make test\n")
+
+
+def shell(script: str, demo: Any, folder: Path, **variables: str) -> str:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        capture_output=True, text=True, cwd=folder, env=demo.env | variables, check=False, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def section(title: str) -> list[str]:
+    """Shell blocks of a section of the README."""
+    text = (ROOT / "README.md").read_text().split(f"\n## {title}\n")[1].split("\n## ")[0]
+    return re.findall(r"^```sh\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_two_commands_are_targets_of_the_makefile() -> None:
+    assert section("The two commands") == list(MAKE)
+    for command in MAKE:
+        done = subprocess.run(
+            ["make", "--dry-run", command.split()[1]], capture_output=True, text=True, cwd=ROOT, check=True
+        )
+        assert "galbase demo" in done.stdout or "pytest" in done.stdout
+
+
+@pytest.mark.parametrize("query", [text for kind, text in BLOCKS if kind == "sql"])
+def test_queries_give_rows(demo: Any, query: str) -> None:
+    assert len(demo.rows(query)) > 0
+
+
+def test_the_tour(demo: Any, tmp_path: Path) -> None:
+    """The first block names the demo's default directory and the checkout's PATH; here the demo lies elsewhere."""
+    first, second = section("Five minutes in SQL")
+    lines = first.splitlines(keepends=True)
+    assert lines[0] == 'export PATH="$PWD/.venv/bin:$PATH"\n'
+    assert lines[1] == "export GALBASE_DATA_DIR=~/.local/share/galbase-demo\n"
+    shell("".join(lines[2:]), demo, tmp_path)
+    shell(second, demo, tmp_path)
+    assert (tmp_path / "galaxies.fits").stat().st_size > 10000
+    assert (tmp_path / "predictions.vot").exists()
+
+
+@pytest.fixture(scope="module")
+def own_files(demo: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with survey files laid out as the README says."""
+    folder = tmp_path_factory.mktemp("own")
+    demo.galbase("simulate", "--out", folder / "survey", "--size", 400, "--seed", 5)
+    for name in ("sweep", "cutouts", "mpa-jhu"):
+        (folder / name).mkdir()
+    shutil.move(folder / "survey" / "legacysurvey" / "sweep-sim.fits", folder / "sweep")
+    for shard in (folder / "survey" / "legacysurvey").glob("*.h5"):
+        shutil.move(shard, folder / "cutouts")
+    shutil.move(folder / "survey" / "sdss" / "galSpec-sim.fits", folder / "mpa-jhu")
+    shutil.move(folder / "survey" / "sdss" / "spectra", folder / "spectra")
+    return folder
+
+
+def test_own_files_and_an_external_server(demo: Any, server: Any, own_files: Path) -> None:
+    """The README's own-files commands, on a fresh database of an external server."""
+    blocks = section("Your own survey files")
+    assert len(blocks) == 3
+    config = server.create()
+    url = str(config.database_url)
+    try:
+        external, cluster = section("An external server and a Dask cluster")
+        written = "postgresql://postgres:secret@db.example.org:5432/galbase"
+        assert written in external
+        roles = {"GALBASE_OWNER_ROLE": config.owner_role, "GALBASE_READER_ROLE": config.reader_role}
+        printed = shell(external.replace(written, url), demo, own_files, **roles)
+        assert config.reader_role in printed
+        for block in blocks:
+            shell(block, demo, own_files, GALBASE_DATABASE_URL=url, **roles)
+        assert (own_files / "galaxy.png").read_bytes()[:4] == b"\x89PNG"
+        assert (own_files / "spectrum.png").read_bytes()[:4] == b"\x89PNG"
+        with psycopg.connect(url) as connection:
+            row = connection.execute("SELECT count(log_mstar_fib), count(*) FROM api.galaxy_property").fetchone()
+        assert row is not None
+        assert row[0] > 100
+        _refresh_on_a_cluster(cluster, demo, own_files, GALBASE_DATABASE_URL=url, **roles)
+    finally:
+        server.drop(config)
+
+
+def _refresh_on_a_cluster(block: str, demo: Any, folder: Path, **variables: str) -> None:
+    """A scheduler and a worker as separate programs, and the README's command with their address."""
+    written = "tcp://scheduler.example.org:8786"
+    assert written in block
+    binaries = Path(demo.env["PATH"].split(os.pathsep)[0])
+    file = folder / "scheduler.json"
+    options = {"cwd": folder, "env": demo.env, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    scheduler = subprocess.Popen(
+        [binaries / "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file],
+        **options,
+    )  # fmt: skip
+    worker = subprocess.Popen(
+        [binaries / "dask", "worker", "--scheduler-file", file, "--nthreads", "1", "--no-dashboard"], **options
+    )
+    try:
+        for _ in range(300):
+            if file.exists() and file.stat().st_size:
+                break
+            subprocess.run(["sleep", "0.2"], check=True)
+        address = json.loads(file.read_text())["address"]
+        with psycopg.connect(variables["GALBASE_DATABASE_URL"]) as connection:
+            connection.execute("DELETE FROM archive.prediction WHERE observation_id % 7 = 0")
+            connection.execute("DELETE FROM archive.preprocess WHERE observation_id % 5 = 0")
+        shell(block.replace(written, address), demo, folder, **variables)
+        with psycopg.connect(variables["GALBASE_DATABASE_URL"]) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM archive.observation LEFT JOIN archive.preprocess USING (observation_id) "
+                "LEFT JOIN archive.prediction USING (observation_id) WHERE kind = 'image' "
+                "AND (preprocess.kept IS NULL OR preprocess.kept AND prediction.value IS NULL)"
+            ).fetchone()
+        assert row == (0,)
+    finally:
+        for process in (worker, scheduler):
+            process.terminate()
+            process.wait(timeout=60)
