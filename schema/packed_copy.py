@@ -243,6 +243,8 @@ def _numeric(values: npt.NDArray[Any], nulls: Mask | None) -> Bytes:
 
 def _array_field(values: npt.NDArray[Any], element: str) -> tuple[Bytes, Mask | None]:
     """Arrays of one shape a row; a row whose elements are all NULL is an array of NULLs, not NULL."""
+    if values.ndim == 1 and values.dtype == object:
+        return _ragged_field(values, element)
     if values.ndim < 2:
         raise ValueError("single values were given for an array")
     n_row, shape = len(values), values.shape[1:]
@@ -260,3 +262,22 @@ def _array_field(values: npt.NDArray[Any], element: str) -> tuple[Bytes, Mask | 
     lengths = used.sum(axis=1) - 4
     field[:, :4] = lengths.astype(">i4").view(np.uint8).reshape(n_row, 4)
     return field, None if keep is None else used
+
+
+def _ragged_field(values: npt.NDArray[Any], element: str) -> tuple[Bytes, Mask]:
+    """Arrays of varying length, or None for NULL; these are rare, and made row by row."""
+    empty = np.array([0, 0, _ELEMENT_OID[element]], ">i4").tobytes()
+    rows = []
+    for value in values:
+        if value is None:
+            rows.append(_NULL.tobytes())
+        elif np.size(value) == 0:
+            rows.append(len(empty).to_bytes(4, "big") + empty)
+        else:
+            data, keep = _array_field(np.ma.MaskedArray(value)[None], element)
+            rows.append(data.tobytes() if keep is None else data[keep].tobytes())
+    lengths = np.array([len(row) for row in rows])
+    field = np.zeros((len(rows), int(lengths.max(initial=0))), np.uint8)
+    mask = np.arange(field.shape[1]) < lengths[:, None]
+    field[mask] = np.frombuffer(b"".join(rows), np.uint8)
+    return field, mask

@@ -1,0 +1,191 @@
+"""Parquet and CSV tables, read with Arrow; every type is kept exactly, 64-bit ids among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from galbase.ingest.readers.column import FileColumn, TableFile
+from galbase.schema.errors import GalbaseError
+
+_DELIMITERS = (",", "\t", ";", "|")
+_NULL_WORDS = ["", "NULL", "null", "NaN", "nan", "\\N", "N/A", "n/a"]
+_HEAD_BYTES = 2**16
+
+
+def read_parquet(path: Path) -> TableFile:
+    """Read a Parquet file; keys ``unit``, ``ucd`` and ``description`` of a field's metadata are used.
+
+    Raises
+    ------
+    GalbaseError
+        If the file is damaged.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with path.open("rb") as stream:
+            table = parquet.read_table(stream)
+    except (pa.ArrowException, OSError) as error:
+        raise GalbaseError(f"{path.name} is not a sound Parquet file: {error}. Fetch it again.") from error
+    return _table(table, "parquet", path.name)
+
+
+def read_csv(stream: BinaryIO, name: str) -> TableFile:
+    """Read text with a header line, separated by commas, tabs, semicolons or bars; ``#`` begins a comment line above.
+
+    An empty field, NULL, NaN, N/A and ``\\N`` are missing. A column is of integers, of real numbers or of booleans if
+    all its fields are; integers with a leading zero are text, so that no id is changed.
+
+    Raises
+    ------
+    GalbaseError
+        If rows differ in their number of fields, or the text is not UTF-8.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    skip, header, delimiter = _header(stream, name)
+    try:
+        table = csv.read_csv(
+            stream,
+            read_options=csv.ReadOptions(skip_rows=skip),
+            parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=csv.ConvertOptions(
+                column_types={column: pa.string() for column in header},
+                null_values=_NULL_WORDS,
+                strings_can_be_null=True,
+            ),
+        )
+    except pa.ArrowException as error:
+        raise GalbaseError(f"{name} is not a sound CSV table: {error}") from error
+    typed = [_typed(table.column(i)) for i in range(table.num_columns)]
+    return _table(pa.table(typed, names=[text.strip() for text in table.column_names]), "csv", name)
+
+
+def read_ecsv(stream: BinaryIO, name: str) -> TableFile:
+    """Read astropy's enhanced CSV, with units and descriptions.
+
+    Raises
+    ------
+    GalbaseError
+        If it is damaged.
+    """
+    from astropy.table import Table
+
+    try:
+        table = Table.read(stream.read().decode("utf-8"), format="ascii.ecsv")
+    except Exception as error:
+        raise GalbaseError(f"{name} is not a sound ECSV table: {error}") from error
+    columns = {}
+    for column in table.itercols():
+        mask = np.ma.getmaskarray(column) if isinstance(column, np.ma.MaskedArray) else None
+        columns[column.name] = FileColumn(
+            column.name,
+            np.asarray(np.ma.getdata(column)),
+            mask,
+            unit=str(column.unit) if column.unit is not None else None,
+            ucd=column.meta.get("ucd"),
+            description=column.description,
+        )
+    return TableFile("csv", columns, len(table))
+
+
+def _header(stream: BinaryIO, name: str) -> tuple[int, list[str], str]:
+    """Lines to skip, names of the columns, and the delimiter."""
+    head = stream.read(_HEAD_BYTES).decode("utf-8", "replace").removeprefix("﻿")
+    stream.seek(0)
+    lines = head.splitlines()
+    skip = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
+    if skip is None:
+        raise GalbaseError(f"{name} is empty: it has no header line.")
+    delimiter = max(_DELIMITERS, key=lines[skip].count)
+    names = [text.strip().strip('"') for text in lines[skip].split(delimiter)]
+    repeated = next((text for text in names if names.count(text) > 1), None)
+    if repeated is not None:
+        raise GalbaseError(f"{name}: the header line has the column {repeated!r} twice.")
+    return skip, [text.strip('"') for text in lines[skip].split(delimiter)], delimiter
+
+
+def _typed(column: Any) -> Any:
+    """A column of text as integers, unsigned integers, real numbers or booleans, if each field is one."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if column.null_count == len(column):
+        return column
+    trimmed = compute.utf8_trim_whitespace(column)
+    zeros = compute.match_substring_regex(trimmed, r"^[+-]?0[0-9]")
+    if not compute.any(zeros).as_py():
+        for type_ in (pa.int64(), pa.uint64()):
+            try:
+                return compute.cast(trimmed, type_)
+            except pa.ArrowInvalid:
+                continue
+        if compute.all(compute.match_substring_regex(trimmed, "^[+-]?[0-9]+$")).as_py():
+            return column
+    for target in (pa.float64(), pa.bool_()):
+        try:
+            return compute.cast(trimmed, target)
+        except pa.ArrowInvalid:
+            continue
+    return column
+
+
+def _table(table: Any, format_: str, name: str) -> TableFile:
+    columns: dict[str, FileColumn] = {}
+    for field, column in zip(table.schema, table.columns, strict=True):
+        if field.name in columns:
+            raise GalbaseError(f"{name}: the column {field.name!r} occurs twice; rename one.")
+        values, mask = _values(column, field.name)
+        notes = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+        columns[field.name] = FileColumn(
+            field.name, values, mask, notes.get("unit"), notes.get("ucd"), notes.get("description")
+        )
+    return TableFile(format_, columns, table.num_rows)
+
+
+def _values(column: Any, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
+    import pyarrow as pa
+    from pyarrow import compute
+
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
+    type_ = array.type
+    if pa.types.is_dictionary(type_):
+        array = array.dictionary_decode()
+        type_ = array.type
+    mask = np.asarray(compute.is_null(array).to_numpy(zero_copy_only=False)) if array.null_count else None
+    if pa.types.is_boolean(type_):
+        filled = array.fill_null(False)
+    elif pa.types.is_integer(type_) or pa.types.is_floating(type_):
+        filled = array.fill_null(0)
+    elif pa.types.is_fixed_size_list(type_) or pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        return _lists(array), mask
+    elif pa.types.is_binary(type_) or pa.types.is_large_binary(type_):
+        filled = array.cast(pa.string())
+    elif pa.types.is_nested(type_):
+        raise GalbaseError(f"column {name!r} is of type {type_}, which has no type in SQL; unpack it first.")
+    elif pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_null(type_):
+        filled = array
+    else:
+        # Dates, times and decimals are kept as they are written.
+        filled = array.cast(pa.string())
+    values = filled.to_numpy(zero_copy_only=False)
+    return np.array(values) if values.dtype.kind != "O" else values, mask
+
+
+def _lists(array: Any) -> npt.NDArray[Any]:
+    """Lists as a matrix when all have one length, otherwise as an array of arrays."""
+    rows = [None if item is None else np.asarray(item) for item in array.to_numpy(zero_copy_only=False)]
+    lengths = {len(row) for row in rows if row is not None}
+    if len(lengths) == 1 and None not in rows:
+        return np.stack([row for row in rows if row is not None])
+    made = np.empty(len(rows), object)
+    made[:] = rows
+    return made

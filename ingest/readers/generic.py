@@ -1,0 +1,222 @@
+"""Any catalogue with an id and a position: which columns these are, by option, UCD or name."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from galbase.ingest.readers.column import FileColumn, TableFile
+from galbase.ingest.readers.detections import Detections, Ids, position
+from galbase.ingest.readers.sentinels import clean
+from galbase.schema.errors import GalbaseError
+
+# In order of preference. J2000 is taken for ICRS, which differs from it by 0.02 arcsec.
+POSITION_NAMES = (
+    ("ra", "dec"),
+    ("ra_icrs", "de_icrs"),
+    ("ra_icrs", "dec_icrs"),
+    ("raj2000", "dej2000"),
+    ("raj2000", "decj2000"),
+    ("_raj2000", "_dej2000"),
+    ("ra_j2000", "dec_j2000"),
+    ("ra_j2000", "de_j2000"),
+    ("alpha_j2000", "delta_j2000"),
+    ("alphawin_j2000", "deltawin_j2000"),
+    ("radeg", "decdeg"),
+    ("radeg", "dedeg"),
+    ("ra_deg", "dec_deg"),
+    ("radeg", "de_deg"),
+    ("ra2000", "dec2000"),
+    ("target_ra", "target_dec"),
+    ("plug_ra", "plug_dec"),
+    ("plugra", "plugdec"),
+    ("ra_mean", "dec_mean"),
+    ("ramean", "decmean"),
+    ("objra", "objdec"),
+    ("ifura", "ifudec"),
+    ("right_ascension", "declination"),
+    ("lon", "lat"),
+)
+ID_NAMES = (
+    "source_id",
+    "objid",
+    "specobjid",
+    "targetid",
+    "object_id",
+    "objectid",
+    "designation",
+    "name",
+    "id",
+    "main_id",
+    "sga_id",
+    "mangaid",
+    "iauname",
+)
+_ID_PATTERN = re.compile(r"(^|_)id($|_)|^id|id$|^name|name$|^recno$")
+_RADIANS = ("rad", "radian", "radians")
+_DEGREES = ("deg", "degree", "degrees", "°", "")
+_LOOKS_RADIAN_ROWS = 20
+
+
+def read_generic(
+    file: TableFile,
+    name: str,
+    *,
+    ra: str | None = None,
+    dec: str | None = None,
+    id_column: str | None = None,
+    angle_unit: str | None = None,
+    sentinels: Sequence[str] = (),
+) -> Detections:
+    """Detections of a catalogue of any survey.
+
+    Parameters
+    ----------
+    file : TableFile
+    name : str
+        Name of the file, for messages.
+    ra, dec, id_column : str, optional
+        Names of the columns; guessed from UCDs and names when None.
+    angle_unit : {'deg', 'rad'}, optional
+        Unit of the position; what the file says, or degrees, when None.
+    sentinels : sequence of str
+        Values that mean missing.
+
+    Raises
+    ------
+    GalbaseError
+        If no column, or more than one, can be the position or the id; the message lists the columns.
+    """
+    ra_column, dec_column = _find_position(file, name, ra, dec)
+    key = _find_id(file, name, id_column)
+    in_radians = _in_radians(ra_column, dec_column, angle_unit)
+    names = {ra_column.name: ra_column, dec_column.name: dec_column}
+    ra_deg, dec_deg = position(names, ra_column.name), position(names, dec_column.name)
+    notes = []
+    if in_radians:
+        ra_deg, dec_deg = np.degrees(ra_deg), np.degrees(dec_deg)
+    elif angle_unit is None and _looks_radian(ra_deg, dec_deg):
+        notes.append(f"{name}: all positions lie within 2 pi and pi/2; if they are radians, give --angle-unit rad.")
+    nulls: Counter[str] = Counter()
+    non_finite = np.zeros(file.n_row, np.bool_)
+    columns = []
+    for column in file.columns.values():
+        is_position = column.name in names
+        # A coordinate in degrees is what `ra` and `dec` hold already.
+        if is_position and not in_radians:
+            continue
+        cleaned = clean(column, sentinels)
+        columns.append((column, cleaned))
+        if not is_position:
+            nulls.update(cleaned.nulls)
+            if cleaned.infinite_rows is not None:
+                non_finite |= cleaned.infinite_rows
+    return Detections(
+        format=file.format,
+        n_row=file.n_row,
+        native_ids=ids_of(key),
+        ra=ra_deg,
+        dec=dec_deg,
+        table=None,
+        columns={},
+        extra=tuple(columns),
+        nulls=nulls,
+        non_finite=non_finite,
+        notes=tuple(notes),
+    )
+
+
+def ids_of(column: FileColumn) -> Ids:
+    """Ids as text, None where missing or blank."""
+    mask = column.mask if column.mask is not None else np.zeros(len(column.values), np.bool_)
+    found: Ids = []
+    for value, masked in zip(column.values.tolist(), mask.tolist(), strict=True):
+        text = "" if masked or value is None else str(value).strip()
+        found.append(text or None)
+    return found
+
+
+def _find_position(file: TableFile, name: str, ra: str | None, dec: str | None) -> tuple[FileColumn, FileColumn]:
+    if ra is not None or dec is not None:
+        if ra is None or dec is None:
+            raise GalbaseError("give both --ra and --dec, or neither.")
+        return _named(file, name, ra, "--ra"), _named(file, name, dec, "--dec")
+    for suffix in (";meta.main", ""):
+        by_ucd = [
+            [column for column in file.columns.values() if (column.ucd or "").lower() == f"pos.eq.{axis}{suffix}"]
+            for axis in ("ra", "dec")
+        ]
+        if all(len(columns) == 1 for columns in by_ucd):
+            return by_ucd[0][0], by_ucd[1][0]
+    lower = file.lower()
+    for pair in POSITION_NAMES:
+        if pair[0] in lower and pair[1] in lower:
+            return lower[pair[0]], lower[pair[1]]
+    raise GalbaseError(
+        f"{name}: no columns for the position; name them with --ra and --dec. The columns are: {_listed(file)}."
+    )
+
+
+def _find_id(file: TableFile, name: str, id_column: str | None) -> FileColumn:
+    if id_column is not None:
+        column = _named(file, name, id_column, "--id")
+        if column.is_array or column.kind not in ("integer", "text"):
+            raise GalbaseError(f"{name}: --id {id_column} holds {column.values.dtype}; an id is integer or text.")
+        return column
+    lower = {key: column for key, column in file.lower().items() if not column.is_array}
+    by_ucd = [column for column in lower.values() if (column.ucd or "").lower() == "meta.id;meta.main"]
+    preferred = [lower[key] for key in ID_NAMES if key in lower]
+    others = [column for key, column in lower.items() if key not in ID_NAMES and _ID_PATTERN.search(key)]
+    repeated = []
+    for column in (*by_ucd, *preferred, *others):
+        if column.kind not in ("integer", "text"):
+            continue
+        found = ids_of(column)
+        present = [native for native in found if native is not None]
+        if len(present) == len(found) and len(set(present)) == len(found):
+            return column
+        repeated.append(f"{column.name} ({len(found) - len(set(present))} of {len(found)} repeated or missing)")
+    hint = f" Not unique: {', '.join(repeated)}." if repeated else ""
+    raise GalbaseError(
+        f"{name}: no column whose values can be the ids; name one with --id.{hint} The columns are: {_listed(file)}."
+    )
+
+
+def _named(file: TableFile, name: str, wanted: str, option: str) -> FileColumn:
+    column = file.columns.get(wanted) or file.lower().get(wanted.lower())
+    if column is None:
+        raise GalbaseError(f"{name} has no column {wanted!r} ({option}). The columns are: {_listed(file)}.")
+    return column
+
+
+def _listed(file: TableFile) -> str:
+    return ", ".join(file.columns)
+
+
+def _in_radians(ra: FileColumn, dec: FileColumn, angle_unit: str | None) -> bool:
+    if angle_unit is not None:
+        return angle_unit == "rad"
+    units = {(column.unit or "").strip().lower() for column in (ra, dec)}
+    if units <= set(_RADIANS):
+        return True
+    strange = sorted(units - set(_DEGREES))
+    if strange:
+        raise GalbaseError(
+            f"columns {ra.name!r} and {dec.name!r} are in {strange[0]!r}; positions must be in degrees or radians "
+            "(--angle-unit overrides the file)."
+        )
+    return False
+
+
+def _looks_radian(ra: npt.NDArray[np.float64], dec: npt.NDArray[np.float64]) -> bool:
+    known = np.isfinite(ra) & np.isfinite(dec)
+    if known.sum() < _LOOKS_RADIAN_ROWS:
+        return False
+    # A patch of sky near the origin is small; radians fill the whole range.
+    return bool(
+        (np.abs(ra[known]) <= 2 * np.pi).all() and (np.abs(dec[known]) <= np.pi / 2).all() and np.ptp(ra[known]) > 1.0
+    )
