@@ -107,10 +107,8 @@ def _refresh_on_a_cluster(block: str, demo: Any, folder: Path, **variables: str)
     binaries = Path(demo.env["PATH"].split(os.pathsep)[0])
     file = folder / "scheduler.json"
     options = {"cwd": folder, "env": demo.env, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    scheduler = subprocess.Popen(
-        [binaries / "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file],
-        **options,
-    )  # fmt: skip
+    listen = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+    scheduler = subprocess.Popen([binaries / "dask", "scheduler", *listen], **options)
     worker = subprocess.Popen(
         [binaries / "dask", "worker", "--scheduler-file", file, "--nthreads", "1", "--no-dashboard"], **options
     )
