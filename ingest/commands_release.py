@@ -122,6 +122,7 @@ def drop(
     """
     import sys
 
+    from galbase.ingest.galaxies import rebuild_galaxies
     from galbase.ingest.releases import drop_release
     from galbase.schema.database import connect
 
@@ -131,6 +132,6 @@ def drop(
         typer.confirm(f"Delete release {name} with all its rows?", abort=True)
     with connect(ctx.obj) as connection:
         deleted = drop_release(connection, name)
+        if deleted["sources"]:
+            rebuild_galaxies(connection)
     console.report({"dropped": name, **deleted}, as_json)
-    if deleted["sources"]:
-        console.note("Galaxies that had detections elsewhere are built again by `galbase crossmatch`.")

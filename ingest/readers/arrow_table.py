@@ -119,15 +119,15 @@ def _typed(column: Any) -> Any:
     if column.null_count == len(column):
         return column
     trimmed = compute.utf8_trim_whitespace(column)
-    zeros = compute.match_substring_regex(trimmed, r"^[+-]?0[0-9]")
-    if not compute.any(zeros).as_py():
-        for type_ in (pa.int64(), pa.uint64()):
-            try:
-                return compute.cast(trimmed, type_)
-            except pa.ArrowInvalid:
-                continue
-        if compute.all(compute.match_substring_regex(trimmed, "^[+-]?[0-9]+$")).as_py():
-            return column
+    if compute.any(compute.match_substring_regex(trimmed, "^[+-]?0[0-9]+$")).as_py():
+        return column
+    for type_ in (pa.int64(), pa.uint64()):
+        try:
+            return compute.cast(trimmed, type_)
+        except pa.ArrowInvalid:
+            continue
+    if compute.all(compute.match_substring_regex(trimmed, "^[+-]?[0-9]+$")).as_py():
+        return column
     for target in (pa.float64(), pa.bool_()):
         try:
             return compute.cast(trimmed, target)
@@ -184,8 +184,9 @@ def _lists(array: Any) -> npt.NDArray[Any]:
     """Lists as a matrix when all have one length, otherwise as an array of arrays."""
     rows = [None if item is None else np.asarray(item) for item in array.to_numpy(zero_copy_only=False)]
     lengths = {len(row) for row in rows if row is not None}
-    if len(lengths) == 1 and None not in rows:
-        return np.stack([row for row in rows if row is not None])
+    present = [row for row in rows if row is not None]
+    if len(lengths) == 1 and len(present) == len(rows):
+        return np.stack(present)
     made = np.empty(len(rows), object)
     made[:] = rows
     return made

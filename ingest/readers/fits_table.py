@@ -38,8 +38,7 @@ def read_fits(stream: BinaryIO, name: str) -> TableFile:
     stream.seek(0)
     try:
         with _strict(), fits.open(stream, memmap=False, ignore_missing_simple=False) as hdus:
-            count = len(hdus)  # reads all headers
-            tables = [hdus[i] for i in range(count) if type(hdus[i]).__name__ in ("BinTableHDU", "TableHDU")]
+            tables = [hdu for hdu in _walk(hdus, stream, name) if type(hdu).__name__ in ("BinTableHDU", "TableHDU")]
             if not tables:
                 raise GalbaseError(f"{name} holds no FITS table, only images; ingest it with `galbase ingest images`.")
             hdu = next((table for table in tables if table.header["NAXIS2"] > 0), tables[0])
@@ -67,6 +66,29 @@ def _strict() -> Iterator[None]:
         text = str(warning.message)
         if any(part in text.lower() for part in _FATAL):
             raise ValueError(text)
+
+
+def _walk(hdus: Any, stream: BinaryIO, name: str) -> Iterator[Any]:
+    """All HDUs; each must be followed by another or by the end of the file."""
+    index = 0
+    while True:
+        try:
+            hdu = hdus[index]
+        except IndexError:
+            return
+        info = hdu.fileinfo()
+        before = stream.tell()
+        stream.seek(info["datLoc"] + info["datSpan"])
+        follows = stream.read(8)
+        stream.seek(before)
+        if follows.strip(b"\0 ") and follows != b"XTENSION":
+            sizes = ", ".join(f"{key}={value}" for key, value in hdu.header["NAXIS*"].items())
+            raise GalbaseError(
+                f"{name}: data follow where HDU {index} ends by its header ({sizes}). The header is wrong; fetch the "
+                "file again."
+            )
+        yield hdu
+        index += 1
 
 
 def _check_structure(hdu: Any, stream: BinaryIO, size: int, name: str) -> None:

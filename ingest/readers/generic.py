@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +111,7 @@ def read_generic(
         if is_position and not in_radians:
             continue
         cleaned = clean(column, sentinels)
-        columns.append((column, cleaned))
+        columns.append((replace(column, unit="rad") if is_position else column, cleaned))
         if not is_position:
             nulls.update(cleaned.nulls)
             if cleaned.infinite_rows is not None:
