@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from galbase.ingest.preprocess.config import PreprocessConfig
-from galbase.ingest.preprocess_store import STEP, StaleUnit, UnitReport, ensure_config, process_unit, stale_units
+from galbase.ingest.preprocess_store import (
+    STEP,
+    StaleUnit,
+    UnitReport,
+    ensure_config,
+    find_config,
+    process_unit,
+    stale_units,
+)
 from galbase.schema import ledger
 from galbase.schema.config import Config
 from galbase.schema.console import Progress
@@ -117,6 +125,14 @@ def run_preprocess(
     _finish(url, run_id, "done", f"{report.n_row} images judged, {report.n_kept} kept")
     flags = dict(sorted(report.flags.items()))
     return PreprocessReport(run_id, config_id, len(units), report.n_row, report.n_kept, flags)
+
+
+def count_stale(config: Config, *, release: str | None, preprocess: PreprocessConfig) -> int:
+    """Number of images that `run_preprocess` would look at: those without a current verdict. Writes nothing."""
+    with connect(config) as connection:
+        _check_release(connection, release)
+        units = stale_units(connection, find_config(connection, preprocess), preprocess, release)
+    return sum(unit.n_row for unit in units)
 
 
 def _check_release(connection: Any, release: str | None) -> None:

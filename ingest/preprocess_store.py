@@ -44,7 +44,7 @@ _IS_STALE = sql.SQL(
 _IMAGES = sql.SQL(
     "archive.observation o JOIN archive.image i USING (observation_id) JOIN archive.data_file f USING (data_file_id) "
     "LEFT JOIN archive.preprocess p ON p.observation_id = o.observation_id "
-    "AND p.preprocess_config_id = %(config_id)s"
+    "AND p.preprocess_config_id = %(config_id)s::bigint"
 )
 _CHOSEN = sql.SQL(
     "o.kind = 'image' AND f.state = 'loaded' AND (%(release)s::text IS NULL OR o.release_id = "
@@ -100,17 +100,22 @@ def input_hash(pixel_digest: str, config_hash: str, input_text: str) -> str:
 
 def ensure_config(connection: psycopg.Connection[Any], name: str, config: PreprocessConfig) -> int:
     """Number of a configuration, stored when new under the name of the preset it started from. The caller commits."""
-    digest = config.hash()
     connection.execute(
         "INSERT INTO archive.preprocess_config (name, hash, parameters) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-        (name, digest, json.dumps(config.to_dict())),
+        (name, config.hash(), json.dumps(config.to_dict())),
     )
-    row = connection.execute(
-        "SELECT preprocess_config_id FROM archive.preprocess_config WHERE hash = %s", (digest,)
-    ).fetchone()
-    if row is None:
+    config_id = find_config(connection, config)
+    if config_id is None:
         raise RuntimeError("no preprocess_config_id was returned")
-    return int(row[0])
+    return config_id
+
+
+def find_config(connection: psycopg.Connection[Any], config: PreprocessConfig) -> int | None:
+    """Number of a stored configuration with these options; None if it was never used."""
+    row = connection.execute(
+        "SELECT preprocess_config_id FROM archive.preprocess_config WHERE hash = %s", (config.hash(),)
+    ).fetchone()
+    return None if row is None else int(row[0])
 
 
 def load_config(connection: psycopg.Connection[Any], config_id: int) -> PreprocessConfig:
@@ -130,7 +135,7 @@ def load_config(connection: psycopg.Connection[Any], config_id: int) -> Preproce
 
 
 def stale_units(
-    connection: psycopg.Connection[Any], config_id: int, config: PreprocessConfig, release: str | None = None
+    connection: psycopg.Connection[Any], config_id: int | None, config: PreprocessConfig, release: str | None = None
 ) -> list[StaleUnit]:
     """Units that hold images without a current verdict, in order of file and row.
 
@@ -141,7 +146,7 @@ def stale_units(
     ----------
     connection : psycopg.Connection
     config_id, config
-        The stored configuration and its number.
+        The configuration and its number; None if it is not stored, so that every image is stale.
     release : str, optional
         Only images of this release; of all releases when None.
     """

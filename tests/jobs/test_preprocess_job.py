@@ -17,7 +17,7 @@ import typer
 from typer.testing import CliRunner
 
 from galbase.ingest.commands_preprocess import preprocess
-from galbase.ingest.jobs import run_preprocess
+from galbase.ingest.jobs import count_stale, run_preprocess
 from galbase.ingest.preprocess.config import preset
 from galbase.ingest.preprocess.galeffnet import preprocess_batch
 from galbase.ingest.preprocess.pixels import pixel_hash, read_cutouts
@@ -121,7 +121,9 @@ def test_stored_verdicts_are_those_of_the_pure_functions(trial: Trial) -> None:
 
 def test_a_second_run_computes_nothing_and_new_images_alone_are_computed(trial: Trial) -> None:
     trial.add("a.h5", 1, 5)
+    assert count_stale(trial.config, release=RELEASE, preprocess=PUBLISHED) == 5
     trial.run()
+    assert count_stale(trial.config, release=None, preprocess=PUBLISHED) == 0
     before = trial.stored()
     assert len(before) == 5
     again = trial.run()
@@ -247,7 +249,7 @@ def test_command_reports_and_refuses_unknown_names(trial: Trial) -> None:
 JOB = """
 import sys
 from pathlib import Path
-from galbase.ingest.jobs import run_preprocess
+from galbase.ingest.jobs import count_stale, run_preprocess
 from galbase.ingest.preprocess.config import preset
 from galbase.schema.config import Config
 if __name__ == "__main__":
