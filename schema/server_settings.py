@@ -109,7 +109,8 @@ def configuration(settings: ServerSettings, port: int, socket_directory: Path) -
         values["client_connection_check_interval"] = "5s"
         values["dynamic_shared_memory_type"] = _dynamic_shared_memory()
     if not settings.durable:
-        values |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        # Commits stay synchronous, or a kill of the server would lose the last ones.
+        values |= {"fsync": "off", "full_page_writes": "off"}
     lines = [f"{name} = {_quote(value)}" for name, value in values.items()]
     header = "# Written by galbase at every start. Your own settings go into postgresql.conf, below the include."
     return "\n".join([header, *lines]) + "\n"

@@ -28,7 +28,7 @@ class ServerUser:
         """Whether this process already runs as that user."""
         return self.uid == os.geteuid()
 
-    def run(self, command: Sequence[str | Path], *, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    def run(self, command: Sequence[object], *, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
         """Run a program as this user, with a small fixed environment, in ``/``, and return its output as text.
 
         Raises
