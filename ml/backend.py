@@ -1,22 +1,53 @@
-"""The Keras backend: quiet, seeded and deterministic."""
+"""Keras with its backend: the one place that imports it, quiet, seeded and deterministic."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+__all__ = ["device", "keras", "make_deterministic"]
 
-def load_keras() -> Any:
-    """Import Keras with its backend's start-up messages off; call it before any other import of Keras."""
+
+@contextmanager
+def _without_start_up_messages() -> Iterator[None]:
+    """Send the standard error of native code away while a backend starts.
+
+    TensorFlow writes a dozen lines (GPU libraries it did not find, processor features it does not use) before any of
+    its own settings is read. An error of the import itself is an exception and is not lost.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _start() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras
+    with _without_start_up_messages():
+        import keras
 
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow
+
+            tensorflow.config.list_physical_devices()
     return keras
+
+
+keras = _start()
 
 
 def make_deterministic(seed: int) -> None:
     """Seed Python, numpy and the backend, and ask the backend for deterministic operations."""
-    keras = load_keras()
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow
@@ -25,11 +56,10 @@ def make_deterministic(seed: int) -> None:
 
 
 def device() -> str:
-    """Name of the first accelerator, or ``cpu``."""
-    keras = load_keras()
+    """Name of the first accelerator, or ``cpu``; the backend's name where it cannot be asked."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow
 
         gpus = tensorflow.config.list_physical_devices("GPU")
         return str(gpus[0].name) if gpus else "cpu"
-    return "default"
+    return str(keras.backend.backend())

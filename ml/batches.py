@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
+
+from galbase.ml.backend import keras
 
 Inputs = dict[str, npt.NDArray[np.float32]]
 

@@ -100,8 +100,8 @@ def train(
 
     Example: galbase train galeffnet --training-set main --preset tiny
     """
-    from galbase.ml.experiment import TrainingRequest
     from galbase.ml.jobs import train as run
+    from galbase.ml.request import TrainingRequest
     from galbase.schema.errors import UsageError
 
     if mode not in ("as-published", "improved"):

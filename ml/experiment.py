@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from galbase.ml.networks.build import build
 from galbase.ml.networks.network import Network
 from galbase.ml.photometry import photometry
 from galbase.ml.recipe import Recipe, recipe_of_mode
+from galbase.ml.request import TrainingRequest
 from galbase.ml.scaling import LabelScaler
 from galbase.ml.splits import SPLITS
 from galbase.ml.training import TrainingResult, fit, training_config
@@ -34,40 +35,6 @@ from galbase.schema.errors import GalbaseError
 Array = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 OnEpoch = Callable[[int, dict[str, float]], None]
-
-
-@dataclass(frozen=True)
-class TrainingRequest:
-    """What `galbase train` asks for.
-
-    Parameters
-    ----------
-    name, family, mode, preset : str
-        Of the new model.
-    training_set : str
-        Name of a frozen training set.
-    seed : int
-        Seed of weights, order, augmentation and dropout.
-    epochs : int or None
-        Overrides the schedule's number of epochs.
-    options : dict
-        Options of the family.
-    weights_path : str or None
-        File of ImageNet weights for the backbone, on the machine that trains.
-    run_id : int or None
-        Row of table `run`.
-    """
-
-    name: str
-    family: str
-    mode: str
-    preset: str
-    training_set: str
-    seed: int
-    epochs: int | None
-    options: dict[str, Any]
-    weights_path: str | None
-    run_id: int | None
 
 
 @dataclass(frozen=True)
@@ -273,8 +240,3 @@ def score(
             )
             scores[name]["boosted_trees"] = point_metrics(true, trees)
     return scores
-
-
-def request_config(request: TrainingRequest) -> dict[str, Any]:
-    """The request as the configuration of a run."""
-    return asdict(request)

@@ -13,7 +13,6 @@ from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from galbase.ml.experiment import TrainingRequest, request_config, run_training
 from galbase.ml.model_store import LoadedModel, ModelRecord, build_embedding_index, find_model, load_model
 from galbase.ml.prediction_store import STEP, UnitReport, predict_unit
 from galbase.ml.refresh import ModelPlan, RefreshReport, plan, preprocess_step
@@ -23,6 +22,7 @@ from galbase.schema.database import connect, connect_url, database_url
 from galbase.schema.errors import GalbaseError, UsageError
 
 if TYPE_CHECKING:
+    from galbase.ml.request import TrainingRequest
     from galbase.schema.config import Config
 
 # A unit takes seconds; a dead worker's unit waits this long before another takes it.
@@ -56,6 +56,7 @@ def train(config: Config, request: TrainingRequest, *, scheduler: str | None = N
     from dataclasses import replace
 
     from galbase.ml import backend
+    from galbase.ml.request import request_config
 
     with connect(config) as connection:
         known = connection.execute("SELECT 1 FROM archive.model WHERE name = %s", (request.name,)).fetchone()
@@ -83,6 +84,8 @@ def train(config: Config, request: TrainingRequest, *, scheduler: str | None = N
 def train_task(url: str, request: TrainingRequest, topic: str) -> dict[str, Any]:
     """A Dask task: one training; tells `topic` of each epoch."""
     from distributed import get_worker
+
+    from galbase.ml.experiment import run_training
 
     worker = get_worker()
 

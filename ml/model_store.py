@@ -21,7 +21,6 @@ from psycopg import sql
 from galbase.ingest.preprocess.config import PreprocessConfig
 from galbase.ml.calibration import ConformalBins
 from galbase.ml.domain import Domain
-from galbase.ml.networks.build import build
 from galbase.ml.networks.network import Network
 from galbase.ml.recipe import Recipe
 from galbase.ml.scaling import LabelScaler
@@ -364,6 +363,8 @@ def load_model(connection: psycopg.Connection[Any], record: ModelRecord) -> Load
     GalbaseError
         If the weights or the domain are missing, damaged or another network's.
     """
+    from galbase.ml.networks.build import build
+
     weights = read_artifact(connection, record.model_id, "weights")
     if hashlib.sha256(weights).hexdigest() != record.weights_sha256:
         raise GalbaseError(

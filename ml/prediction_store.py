@@ -222,12 +222,13 @@ def _write(
         for row, flag, vector, good in zip(rows, flags, found.embedding, usable, strict=True)
     ]  # fmt: skip
     register_vector(connection)
+    # Into the partitions themselves: only there can an upsert tell inserted rows from updated ones.
     key = ("model_id", "property_id", "observation_id")
     upsert(
-        connection, "archive", "prediction", PREDICTION_COLUMNS, predictions, key=key,
+        connection, "archive", f"prediction_{record.model_id}", PREDICTION_COLUMNS, predictions, key=key,
         compare=("input_hash", "source_id"), touch="modified_at",
     )  # fmt: skip
     upsert(
-        connection, "archive", "embedding", EMBEDDING_COLUMNS, embeddings, key=("model_id", "observation_id"),
-        compare=("input_hash", "source_id"), touch="modified_at",
+        connection, "archive", f"embedding_{record.model_id}", EMBEDDING_COLUMNS, embeddings,
+        key=("model_id", "observation_id"), compare=("input_hash", "source_id"), touch="modified_at",
     )  # fmt: skip

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
+from galbase.ml.backend import keras
 from galbase.ml.batches import TrainingBatches
 from galbase.ml.networks.network import Network
 from galbase.schema.errors import GalbaseError

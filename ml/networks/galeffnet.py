@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-import keras
-from keras import layers
-
+from galbase.ml.backend import keras
 from galbase.ml.networks.network import Network
 from galbase.schema.errors import UsageError
+
+layers = keras.layers
 
 PRESETS = ("tiny", "small", "paper")
 BACKBONES = ("efficientnet_b3", "efficientnet_v2_b3")

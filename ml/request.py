@@ -1,0 +1,45 @@
+"""What `galbase train` asks a worker for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What `galbase train` asks for.
+
+    Parameters
+    ----------
+    name, family, mode, preset : str
+        Of the new model.
+    training_set : str
+        Name of a frozen training set.
+    seed : int
+        Seed of weights, order, augmentation and dropout.
+    epochs : int or None
+        Overrides the schedule's number of epochs.
+    options : dict
+        Options of the family.
+    weights_path : str or None
+        File of ImageNet weights for the backbone, on the machine that trains.
+    run_id : int or None
+        Row of table `run`.
+    """
+
+    name: str
+    family: str
+    mode: str
+    preset: str
+    training_set: str
+    seed: int
+    epochs: int | None
+    options: dict[str, Any]
+    weights_path: str | None
+    run_id: int | None
+
+
+def request_config(request: TrainingRequest) -> dict[str, Any]:
+    """The request as the configuration of a run."""
+    return asdict(request)
