@@ -107,7 +107,7 @@ def _load(run: Runner, survey: Path, size: int, seed: int) -> None:
     for priority, (part, name) in enumerate(names.items(), start=10):
         run(
             "release", "add", name, "--survey", f"simulated {part}", "--licence", LICENCE,
-            "--citation", CITATION, "--priority", priority, "--simulated", "--if-missing",
+            "--citation", CITATION, "--priority", priority, "--simulated",
         )  # fmt: skip
     run("ingest", "images", survey / "legacysurvey", "--release", names["legacysurvey"])
     run("ingest", "catalogue", survey / "legacysurvey" / "sweep-sim.fits", "--release", names["legacysurvey"])

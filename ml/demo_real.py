@@ -46,7 +46,7 @@ def real_commands(directory: Path) -> Iterator[Words]:
 
 def _add(release: str, survey: str, licence: str, citation: str) -> Iterator[Words]:
     yield (
-        "release", "add", release, "--survey", survey, "--licence", licence, "--citation", citation, "--if-missing",
+        "release", "add", release, "--survey", survey, "--licence", licence, "--citation", citation,
     )  # fmt: skip
 
 

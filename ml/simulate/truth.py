@@ -40,6 +40,9 @@ def truth_columns(
     flux = true_flux(population, sky, parameters)
     flux_fib = fibre.flux_fib * transmission
     columns: Columns = {
+        "name": np.array(
+            [f"{RELEASE}-{brick}-{obj}" for brick, obj in zip(sky.brickid, sky.objid, strict=True)], np.bytes_
+        ),
         "release": np.full(n, RELEASE, np.int16),
         "brickid": sky.brickid.astype(np.int32),
         "objid": sky.objid.astype(np.int32),
