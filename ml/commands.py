@@ -175,11 +175,12 @@ def promote(
     """
     from galbase.ml.model_store import find_model
     from galbase.ml.promotion import promote as serve
+    from galbase.ml.refresh import n_unjudged
     from galbase.schema.database import connect
 
     with connect(ctx.obj) as connection:
         record = find_model(connection, model)
-        served = serve(connection, record)
+        served = serve(connection, record, n_unjudged(ctx.obj, record))
     report({"model": record.name, "serves": served if as_json else ", ".join(served)}, as_json)
 
 
@@ -196,10 +197,8 @@ def refresh(
     """
     if dry_run:
         from galbase.ml.refresh import plan
-        from galbase.schema.database import connect
 
-        with connect(ctx.obj) as connection:
-            plans = plan(connection)
+        plans = plan(ctx.obj)
         rows = [(each.model.name, each.model.state, each.n_unjudged, each.n_stale) for each in plans]
         _list(("model", "state", "not preprocessed", "not predicted"), rows, "models", as_json)
         return
@@ -225,8 +224,8 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
     from galbase.ml.refresh import plan
     from galbase.schema.database import connect
 
-    with connect(ctx.obj) as connection:
-        plans = plan(connection)
+    plans = plan(ctx.obj)
+    with connect(ctx.obj, role="reader") as connection:
         served: dict[int, str] = dict(
             connection.execute(
                 "SELECT s.model_id, string_agg(p.name, ', ' ORDER BY p.name) FROM archive.served_model s "

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from galbase.ml.model_store import LoadedModel, ModelRecord, build_embedding_index, find_model, load_model
 from galbase.ml.prediction_store import STEP, UnitReport, predict_unit
-from galbase.ml.refresh import ModelPlan, RefreshReport, plan, preprocess_step
+from galbase.ml.refresh import ModelPlan, RefreshReport, plan, step_named
 from galbase.schema import ledger
 from galbase.schema.console import progress
 from galbase.schema.database import connect, connect_url, database_url
@@ -116,11 +116,10 @@ def refresh(config: Config, *, scheduler: str | None = None, workers: int | None
     """
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}; at least 1 is needed.")
-    with connect(config) as connection:
-        plans = plan(connection)
+    models = [each.model for each in plan(config)]
     judged = kept = 0
-    step = preprocess_step()
-    for model in {each.model.preprocess_config_id: each.model for each in plans}.values():
+    step = step_named("preprocess")
+    for model in {each.preprocess_config_id: each for each in models}.values():
         with progress("preprocess", unit="images") as bar:
             report = step(
                 config,
@@ -133,8 +132,7 @@ def refresh(config: Config, *, scheduler: str | None = None, workers: int | None
             )
         judged += report.n_row
         kept += report.n_kept
-    with connect(config) as connection:
-        wanted = [each for each in plan(connection) if each.units]
+    wanted = [each for each in plan(config) if each.units]
     predicted: dict[str, int] = {}
     removed = 0
     if wanted:

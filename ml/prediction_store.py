@@ -91,17 +91,6 @@ def stale_units(connection: psycopg.Connection[Any], model: ModelRecord) -> list
     return [StaleUnit(int(a), int(b), int(c), int(d)) for a, b, c, d in rows]
 
 
-def n_without_verdict(connection: psycopg.Connection[Any], model: ModelRecord) -> int:
-    """Number of images that the model's preprocessing has not judged yet."""
-    row = connection.execute(
-        "SELECT count(*) FROM archive.observation o JOIN archive.data_file f USING (data_file_id) "
-        "WHERE o.kind = 'image' AND f.state = 'loaded' AND NOT EXISTS (SELECT 1 FROM archive.preprocess p "
-        "WHERE p.observation_id = o.observation_id AND p.preprocess_config_id = %s)",
-        (model.preprocess_config_id,),
-    ).fetchone()
-    return int(row[0]) if row else 0
-
-
 def predict_unit(connection: psycopg.Connection[Any], unit: WorkUnit, model: LoadedModel) -> UnitReport:
     """Predict a unit's stale images and write all of it in one transaction.
 

@@ -5,19 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from galbase.ml.model_store import ModelRecord
-from galbase.ml.prediction_store import n_without_verdict, stale_units
+from galbase.ml.prediction_store import stale_units
 from galbase.schema.errors import GalbaseError
 
 if TYPE_CHECKING:
     import psycopg
 
 
-def promote(connection: psycopg.Connection[Any], model: ModelRecord) -> list[str]:
+def promote(connection: psycopg.Connection[Any], model: ModelRecord, n_unjudged: int) -> list[str]:
     """Let a model serve all its properties; the caller commits.
 
     A half-filled model is refused: every image of the archive must have the verdict of its preprocessing, and every
     kept image a current prediction. The model that served before is retired once it serves nothing any more, and is
     no longer refreshed.
+
+    Parameters
+    ----------
+    connection : psycopg.Connection
+    model : ModelRecord
+    n_unjudged : int
+        Images that lack a current verdict, of `refresh.n_unjudged`.
 
     Returns
     -------
@@ -32,7 +39,6 @@ def promote(connection: psycopg.Connection[Any], model: ModelRecord) -> list[str
     if model.state not in ("candidate", "current"):
         raise GalbaseError(f"model {model.name!r} is {model.state}; only a candidate can be promoted. Train a new one.")
     n_stale = sum(unit.n_row for unit in stale_units(connection, model))
-    n_unjudged = n_without_verdict(connection, model)
     if n_stale or n_unjudged:
         raise GalbaseError(
             f"model {model.name!r} is half-filled: {n_unjudged} images are not preprocessed and {n_stale} not "

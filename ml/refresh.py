@@ -8,11 +8,12 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from galbase.ml.model_store import ModelRecord, kept_models
-from galbase.ml.prediction_store import StaleUnit, n_without_verdict, stale_units
+from galbase.ml.prediction_store import StaleUnit, stale_units
+from galbase.schema.database import connect
 from galbase.schema.errors import GalbaseError
 
 if TYPE_CHECKING:
-    import psycopg
+    from galbase.schema.config import Config
 
 STEP_GROUP = "galbase.steps"
 
@@ -25,7 +26,7 @@ class ModelPlan:
     ----------
     model : ModelRecord
     n_unjudged : int
-        Images that its preprocessing has not judged.
+        Images that lack a current verdict of its preprocessing.
     units : list of StaleUnit
         Units with judged images whose prediction is missing or outdated.
     """
@@ -62,16 +63,27 @@ class RefreshReport:
     removed: int = 0
 
 
-def plan(connection: psycopg.Connection[Any]) -> list[ModelPlan]:
+def plan(config: Config) -> list[ModelPlan]:
     """What each candidate and each serving model lacks."""
-    return [
-        ModelPlan(model, n_without_verdict(connection, model), stale_units(connection, model))
-        for model in kept_models(connection)
-    ]
+    with connect(config) as connection:
+        return [
+            ModelPlan(model, n_unjudged(config, model), stale_units(connection, model))
+            for model in kept_models(connection)
+        ]
 
 
-def preprocess_step() -> Callable[..., Any]:
-    """The preprocessing job, found by entry point: this part must not import ingest's jobs.
+def n_unjudged(config: Config, model: ModelRecord) -> int:
+    """Number of images that lack a current verdict of the model's preprocessing."""
+    return int(step_named("preprocess_stale")(config, release=None, preprocess=model.preprocess))
+
+
+def step_named(name: str) -> Callable[..., Any]:
+    """A step of another part, found by entry point: this part must not import ingest's jobs.
+
+    Parameters
+    ----------
+    name : str
+        ``preprocess`` judges images; ``preprocess_stale`` counts those without a current verdict.
 
     Raises
     ------
@@ -79,7 +91,7 @@ def preprocess_step() -> Callable[..., Any]:
         If the installation lacks it.
     """
     for entry in entry_points(group=STEP_GROUP):
-        if entry.name == "preprocess":
+        if entry.name == name:
             step: Callable[..., Any] = entry.load()
             return step
-    raise GalbaseError(f"no step 'preprocess' in entry-point group {STEP_GROUP!r}; install galbase anew.")
+    raise GalbaseError(f"no step {name!r} in entry-point group {STEP_GROUP!r}; install galbase anew.")
