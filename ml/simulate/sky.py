@@ -45,7 +45,7 @@ class Sky:
     ebv : (n,) float64
         Galactic reddening [mag].
     pixel_sigma : (n, 3) float64
-        Sky noise a pixel [nanomaggy].
+        White sky noise a pixel that gives the PSF depth [nanomaggy].
     """
 
     ra: FloatArray

@@ -21,6 +21,7 @@ from galbase.ml.simulate.labels import (
     fibre_truth,
     mpa_jhu_table,
 )
+from galbase.ml.simulate.noise import sky_noise
 from galbase.ml.simulate.parameters import REFERENCES, SIMULATION_VERSION, SurveyParameters
 from galbase.ml.simulate.photometry import legacy_columns
 from galbase.ml.simulate.population import Population, draw_population
@@ -127,8 +128,7 @@ def render_rows(
         scene = build_scene(index, rng, survey.population, survey.structure, survey.sky, survey.blend, parameters)
         fwhm = survey.sky.psf_fwhm_arcsec[index] / parameters.pixel_scale_arcsec
         render_stamp(scene.sersic, scene.blobs, fwhm, images[row])
-        noise = rng.standard_normal(images[row].shape, dtype=np.float32)
-        images[row] += noise * survey.sky.pixel_sigma[index, :, None, None].astype(np.float32)
+        images[row] += sky_noise(rng, survey.sky.pixel_sigma[index], STAMP_SIZE)
         near[row] = scene.n_neighbour
     return images, near
 
