@@ -107,7 +107,7 @@ def list_files(paths: Sequence[Path], wanted: Callable[[Path], bool]) -> list[tu
 def place_files(
     connection: psycopg.Connection[Any], release_id: int, files: Iterable[tuple[Path, Path]]
 ) -> list[FilePlace]:
-    """Where each file is registered; a file that the release has already keeps the root it is registered under.
+    """Where each file is registered; a file that the release has loaded already keeps the root it is registered under.
 
     Parameters
     ----------
@@ -134,7 +134,8 @@ def place_files(
     registered = {
         (int(root_id), str(path))
         for root_id, path in connection.execute(
-            "SELECT data_root_id, path FROM archive.data_file WHERE release_id = %s AND data_root_id = ANY(%s)",
+            "SELECT data_root_id, path FROM archive.data_file f WHERE release_id = %s AND data_root_id = ANY(%s) AND "
+            "(state = 'loaded' OR EXISTS (SELECT FROM archive.observation o WHERE o.data_file_id = f.data_file_id))",
             (release_id, [roots[root] for root in candidates]),
         )
     }

@@ -132,6 +132,9 @@ def read_manifest(path: Path) -> Manifest:
             rows = [_row(reader.line_num, {key: record.get(name) for key, name in names.items()}) for record in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"the manifest {path} cannot be read: {error}.") from error
+    nameless = [row.line for row in rows if not row.file]
+    if nameless:
+        raise UsageError(f"{path}: line {nameless[0]} names no file; fill it in or remove the line.")
     _refuse_repeated(path, [(row.line, row.file) for row in rows], "file")
     _refuse_repeated(path, [(row.line, row.native_id) for row in rows if row.native_id], "id")
     return Manifest(path.parent, rows)

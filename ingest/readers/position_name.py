@@ -9,7 +9,7 @@ from galbase.schema.errors import GalbaseError
 # Both numbers need a decimal point: without one they are as likely counters or plate and fibre numbers.
 _DEGREES = re.compile(r"(?P<ra>\d{1,3}\.\d+)_(?P<dec>[+-]?\d{1,2}\.\d+)")
 _IAU = re.compile(
-    r"(?:^|[^A-Za-z0-9]|(?<=[A-Za-z]))J(?P<h>\d{2})(?P<m>\d{2})(?P<s>\d{2}(?:\.\d+)?)"
+    r"(?<![0-9])J(?P<h>\d{2})(?P<m>\d{2})(?P<s>\d{2}(?:\.\d+)?)"
     r"(?P<sign>[+\-\u2212])(?P<d>\d{2})(?P<am>\d{2})(?P<as>\d{2}(?:\.\d+)?)(?![0-9])"
 )
 _SUFFIX = re.compile(r"\.(?:jpe?g|png|fits?|fts)(?:\.(?:gz|bz2|fz))?$", re.IGNORECASE)

@@ -30,9 +30,9 @@ _COLUMNS = frozenset(legacysurvey_dr9_object.columns.keys()) - {"source_id"}
 def read_shard(path: Path) -> ImageFile:
     """Read a shard's catalogue columns; its pixels are not touched.
 
-    Only ``images``, ``ra`` and ``dec`` are required. Ids are ``release-brickid-objid``, or None without these three.
-    Redshifts of -99 are missing. A file attribute ``bands`` or ``pixel_scale_arcsec`` goes before g, r, z at 0.262
-    arcsec.
+    Only ``images``, ``ra`` and ``dec`` are required; NaN is an unknown position. Ids are ``release-brickid-objid``, or
+    None without these three. Redshifts of -99 are missing. A file attribute ``bands`` or ``pixel_scale_arcsec`` goes
+    before g, r, z at 0.262 arcsec.
 
     Raises
     ------
@@ -56,13 +56,15 @@ def read_shard(path: Path) -> ImageFile:
         raise GalbaseError(f"{path.name} is damaged or no HDF5 file: {error}. Fetch the file again.") from error
     ra, dec = (np.asarray(data.pop(name), np.float64) for name in ("ra", "dec"))
     valid = valid_position(ra, dec)
+    # NaN says that the position is not known, which is no reason to lose the image; any other value is an error.
+    bad = ~valid & ~(np.isnan(ra) & np.isnan(dec))
     ids, id_rejected = _native_ids(data, shape[0])
     rejected = [
         (int(row), None if ids is None else ids[row], f"position ra={ra[row]}, dec={dec[row]} is not on the sky")
-        for row in np.flatnonzero(~valid)
+        for row in np.flatnonzero(bad)
     ]
-    rejected += [item for item in id_rejected if valid[item[0]]]
-    infinite = _missing_as_nan(data)
+    rejected += [item for item in id_rejected if not bad[item[0]]]
+    infinite = _missing_as_nan(data, shape[0])
     psf_fwhm, psf_depth = data.get("psfsize"), data.get("psfdepth")
     survey, extra = _split(data, bands)
     return ImageFile(
@@ -137,9 +139,9 @@ def _native_ids(
     return ids, twice
 
 
-def _missing_as_nan(data: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+def _missing_as_nan(data: dict[str, npt.NDArray[Any]], n_row: int) -> npt.NDArray[np.bool_]:
     """Replace infinite values and missing redshifts by NaN, in place of the arrays; return rows with infinite ones."""
-    infinite = np.zeros(len(next(iter(data.values()))) if data else 0, np.bool_)
+    infinite = np.zeros(n_row, np.bool_)
     for name, values in data.items():
         if values.dtype.kind != "f":
             continue
