@@ -1,0 +1,306 @@
+-- One row a galaxy, whatever it has. Every part joined has at most one row a galaxy, and parts that a query does not
+-- ask for are not computed. New columns go to the end, so that users' views on this one survive an upgrade.
+CREATE OR REPLACE VIEW api.galaxy_property AS
+SELECT
+    g.galaxy_id, g.ra, g."dec", g.hpx29, g.n_member, z.z, z.z_err, z.z_warning, z.spectral_class, z.sn_median,
+    z.bptclass, l.z_phot, l.z_phot_err, l.type, l.shape_r, l.sersic, l.ebv, l.maskbits,
+    api.ab_magnitude(l.flux_g) AS mag_g, api.ab_magnitude_err(l.flux_g, l.flux_ivar_g) AS mag_g_err,
+    api.ab_magnitude(l.flux_g::float8 / nullif(l.mw_transmission_g, 0)) AS mag_g_dered, api.ab_magnitude(l.flux_r) AS mag_r,
+    api.ab_magnitude_err(l.flux_r, l.flux_ivar_r) AS mag_r_err,
+    api.ab_magnitude(l.flux_r::float8 / nullif(l.mw_transmission_r, 0)) AS mag_r_dered, api.ab_magnitude(l.flux_z) AS mag_z,
+    api.ab_magnitude_err(l.flux_z, l.flux_ivar_z) AS mag_z_err,
+    api.ab_magnitude(l.flux_z::float8 / nullif(l.mw_transmission_z, 0)) AS mag_z_dered, api.ab_magnitude(l.flux_w1) AS mag_w1,
+    api.ab_magnitude_err(l.flux_w1, l.flux_ivar_w1) AS mag_w1_err,
+    api.ab_magnitude(l.flux_w1::float8 / nullif(l.mw_transmission_w1, 0)) AS mag_w1_dered,
+    api.ab_magnitude(l.flux_w2) AS mag_w2, api.ab_magnitude_err(l.flux_w2, l.flux_ivar_w2) AS mag_w2_err,
+    api.ab_magnitude(l.flux_w2::float8 / nullif(l.mw_transmission_w2, 0)) AS mag_w2_dered,
+    l.source_id AS photometry_source_id, z.source_id AS redshift_source_id, i.observation_id AS image_observation_id,
+    i.release AS image_release, i.preprocess_kept, i.preprocess_flag,
+    api.flag_names('preprocess', i.preprocess_flag) AS preprocess_flags, p1.value AS log_mstar_fib,
+    p1.err AS log_mstar_fib_err, p1.q025 AS log_mstar_fib_q025, p1.q05 AS log_mstar_fib_q05,
+    p1.q16 AS log_mstar_fib_q16, p1.q50 AS log_mstar_fib_q50, p1.q84 AS log_mstar_fib_q84,
+    p1.q95 AS log_mstar_fib_q95, p1.q975 AS log_mstar_fib_q975, p1.flag AS log_mstar_fib_flag,
+    p1.model AS log_mstar_fib_model, p1.source_id AS log_mstar_fib_source_id, r1.value AS log_mstar_fib_ref,
+    r1.err AS log_mstar_fib_ref_err, r1.origin AS log_mstar_fib_ref_origin, p2.value AS log_mstar_tot,
+    p2.err AS log_mstar_tot_err, p2.q025 AS log_mstar_tot_q025, p2.q05 AS log_mstar_tot_q05,
+    p2.q16 AS log_mstar_tot_q16, p2.q50 AS log_mstar_tot_q50, p2.q84 AS log_mstar_tot_q84,
+    p2.q95 AS log_mstar_tot_q95, p2.q975 AS log_mstar_tot_q975, p2.flag AS log_mstar_tot_flag,
+    p2.model AS log_mstar_tot_model, p2.source_id AS log_mstar_tot_source_id, r2.value AS log_mstar_tot_ref,
+    r2.err AS log_mstar_tot_ref_err, r2.origin AS log_mstar_tot_ref_origin, p3.value AS log_ssfr_fib,
+    p3.err AS log_ssfr_fib_err, p3.q025 AS log_ssfr_fib_q025, p3.q05 AS log_ssfr_fib_q05, p3.q16 AS log_ssfr_fib_q16,
+    p3.q50 AS log_ssfr_fib_q50, p3.q84 AS log_ssfr_fib_q84, p3.q95 AS log_ssfr_fib_q95, p3.q975 AS log_ssfr_fib_q975,
+    p3.flag AS log_ssfr_fib_flag, p3.model AS log_ssfr_fib_model, p3.source_id AS log_ssfr_fib_source_id,
+    r3.value AS log_ssfr_fib_ref, r3.err AS log_ssfr_fib_ref_err, r3.origin AS log_ssfr_fib_ref_origin,
+    p4.value AS log_ssfr_tot, p4.err AS log_ssfr_tot_err, p4.q025 AS log_ssfr_tot_q025, p4.q05 AS log_ssfr_tot_q05,
+    p4.q16 AS log_ssfr_tot_q16, p4.q50 AS log_ssfr_tot_q50, p4.q84 AS log_ssfr_tot_q84, p4.q95 AS log_ssfr_tot_q95,
+    p4.q975 AS log_ssfr_tot_q975, p4.flag AS log_ssfr_tot_flag, p4.model AS log_ssfr_tot_model,
+    p4.source_id AS log_ssfr_tot_source_id, r4.value AS log_ssfr_tot_ref, r4.err AS log_ssfr_tot_ref_err,
+    r4.origin AS log_ssfr_tot_ref_origin, p5.value AS log_sfr_tot, p5.err AS log_sfr_tot_err,
+    p5.q025 AS log_sfr_tot_q025, p5.q05 AS log_sfr_tot_q05, p5.q16 AS log_sfr_tot_q16, p5.q50 AS log_sfr_tot_q50,
+    p5.q84 AS log_sfr_tot_q84, p5.q95 AS log_sfr_tot_q95, p5.q975 AS log_sfr_tot_q975, p5.flag AS log_sfr_tot_flag,
+    p5.model AS log_sfr_tot_model, p5.source_id AS log_sfr_tot_source_id, r5.value AS log_sfr_tot_ref,
+    r5.err AS log_sfr_tot_ref_err, r5.origin AS log_sfr_tot_ref_origin, p6.value AS oh12, p6.err AS oh12_err,
+    p6.q025 AS oh12_q025, p6.q05 AS oh12_q05, p6.q16 AS oh12_q16, p6.q50 AS oh12_q50, p6.q84 AS oh12_q84,
+    p6.q95 AS oh12_q95, p6.q975 AS oh12_q975, p6.flag AS oh12_flag, p6.model AS oh12_model,
+    p6.source_id AS oh12_source_id, r6.value AS oh12_ref, r6.err AS oh12_ref_err, r6.origin AS oh12_ref_origin
+FROM archive.galaxy g
+LEFT JOIN api.galaxy_redshift z ON z.galaxy_id = g.galaxy_id
+LEFT JOIN api.galaxy_photometry l ON l.galaxy_id = g.galaxy_id
+LEFT JOIN api.galaxy_image i ON i.galaxy_id = g.galaxy_id
+LEFT JOIN api.served_prediction('log_mstar_fib') p1 ON p1.galaxy_id = g.galaxy_id
+LEFT JOIN api.reference_label('log_mstar_fib') r1 ON r1.galaxy_id = g.galaxy_id
+LEFT JOIN api.served_prediction('log_mstar_tot') p2 ON p2.galaxy_id = g.galaxy_id
+LEFT JOIN api.reference_label('log_mstar_tot') r2 ON r2.galaxy_id = g.galaxy_id
+LEFT JOIN api.served_prediction('log_ssfr_fib') p3 ON p3.galaxy_id = g.galaxy_id
+LEFT JOIN api.reference_label('log_ssfr_fib') r3 ON r3.galaxy_id = g.galaxy_id
+LEFT JOIN api.served_prediction('log_ssfr_tot') p4 ON p4.galaxy_id = g.galaxy_id
+LEFT JOIN api.reference_label('log_ssfr_tot') r4 ON r4.galaxy_id = g.galaxy_id
+LEFT JOIN api.served_prediction('log_sfr_tot') p5 ON p5.galaxy_id = g.galaxy_id
+LEFT JOIN api.reference_label('log_sfr_tot') r5 ON r5.galaxy_id = g.galaxy_id
+LEFT JOIN api.served_prediction('oh12') p6 ON p6.galaxy_id = g.galaxy_id
+LEFT JOIN api.reference_label('oh12') r6 ON r6.galaxy_id = g.galaxy_id;
+COMMENT ON VIEW api.galaxy_property IS
+    'One row a galaxy: survey columns, AB magnitudes, labels (_ref), and what the served models predict, with intervals. '
+    'A value of a model trained on simulations is NULL for an image that is not simulated; api.prediction_all has it.';
+COMMENT ON COLUMN api.galaxy_property.galaxy_id IS
+    'Galaxy: source_id of its member in the release that comes first [ucd: meta.id;meta.main]';
+COMMENT ON COLUMN api.galaxy_property.ra IS
+    'Right ascension of the galaxy, ICRS [unit: deg] [ucd: pos.eq.ra;meta.main]';
+COMMENT ON COLUMN api.galaxy_property."dec" IS
+    'Declination of the galaxy, ICRS [unit: deg] [ucd: pos.eq.dec;meta.main]';
+COMMENT ON COLUMN api.galaxy_property.hpx29 IS 'HEALPix index, nested, order 29 [ucd: pos.healpix]';
+COMMENT ON COLUMN api.galaxy_property.n_member IS 'Number of detections [ucd: meta.number]';
+COMMENT ON COLUMN api.galaxy_property.z IS 'Spectroscopic redshift [ucd: src.redshift]';
+COMMENT ON COLUMN api.galaxy_property.z_err IS 'Error of the spectroscopic redshift [ucd: stat.error;src.redshift]';
+COMMENT ON COLUMN api.galaxy_property.z_warning IS
+    'Bits of redshift warnings; 0 is good, NULL where the release gives none [ucd: meta.code.qual]';
+COMMENT ON COLUMN api.galaxy_property.spectral_class IS 'Class of the spectrum: GALAXY, QSO or STAR [ucd: src.class]';
+COMMENT ON COLUMN api.galaxy_property.sn_median IS
+    'Median signal-to-noise ratio a pixel of the spectrum [ucd: stat.snr]';
+COMMENT ON COLUMN api.galaxy_property.bptclass IS
+    'Emission-line class: -1 unclassifiable, 1 star forming, 2 low S/N star forming, 3 composite, 4 AGN, 5 low S/N LINER [ucd: src.class]';
+COMMENT ON COLUMN api.galaxy_property.z_phot IS
+    'Photometric redshift of the Legacy Survey, median of its distribution [ucd: src.redshift.phot]';
+COMMENT ON COLUMN api.galaxy_property.z_phot_err IS
+    'Standard deviation of the photometric redshift [ucd: stat.error;src.redshift.phot]';
+COMMENT ON COLUMN api.galaxy_property.type IS
+    'Morphological model of the Legacy Survey: PSF, REX, EXP, DEV, COMP, SER or DUP [ucd: src.class]';
+COMMENT ON COLUMN api.galaxy_property.shape_r IS
+    'Half-light radius of the galaxy model [unit: arcsec] [ucd: phys.angSize]';
+COMMENT ON COLUMN api.galaxy_property.sersic IS 'Sersic index (1 for REX and EXP, 4 for DEV) [ucd: src.morph.param]';
+COMMENT ON COLUMN api.galaxy_property.ebv IS
+    'Galactic reddening E(B-V) of the SFD98 map [unit: mag] [ucd: phot.color.excess]';
+COMMENT ON COLUMN api.galaxy_property.maskbits IS 'Legacy Survey mask bits [ucd: meta.code.qual]';
+COMMENT ON COLUMN api.galaxy_property.mag_g IS
+    'AB magnitude in g, not corrected for Galactic extinction; NULL where the flux is not positive [unit: mag] [ucd: phot.mag;em.opt.B]';
+COMMENT ON COLUMN api.galaxy_property.mag_g_err IS
+    'One sigma of mag_g and mag_g_dered [unit: mag] [ucd: stat.error;phot.mag;em.opt.B]';
+COMMENT ON COLUMN api.galaxy_property.mag_g_dered IS
+    'AB magnitude in g, corrected for Galactic extinction [unit: mag] [ucd: phot.mag;em.opt.B]';
+COMMENT ON COLUMN api.galaxy_property.mag_r IS
+    'AB magnitude in r, not corrected for Galactic extinction; NULL where the flux is not positive [unit: mag] [ucd: phot.mag;em.opt.R]';
+COMMENT ON COLUMN api.galaxy_property.mag_r_err IS
+    'One sigma of mag_r and mag_r_dered [unit: mag] [ucd: stat.error;phot.mag;em.opt.R]';
+COMMENT ON COLUMN api.galaxy_property.mag_r_dered IS
+    'AB magnitude in r, corrected for Galactic extinction [unit: mag] [ucd: phot.mag;em.opt.R]';
+COMMENT ON COLUMN api.galaxy_property.mag_z IS
+    'AB magnitude in z, not corrected for Galactic extinction; NULL where the flux is not positive [unit: mag] [ucd: phot.mag;em.opt.I]';
+COMMENT ON COLUMN api.galaxy_property.mag_z_err IS
+    'One sigma of mag_z and mag_z_dered [unit: mag] [ucd: stat.error;phot.mag;em.opt.I]';
+COMMENT ON COLUMN api.galaxy_property.mag_z_dered IS
+    'AB magnitude in z, corrected for Galactic extinction [unit: mag] [ucd: phot.mag;em.opt.I]';
+COMMENT ON COLUMN api.galaxy_property.mag_w1 IS
+    'AB magnitude in W1, not corrected for Galactic extinction; NULL where the flux is not positive [unit: mag] [ucd: phot.mag;em.IR.3-4um]';
+COMMENT ON COLUMN api.galaxy_property.mag_w1_err IS
+    'One sigma of mag_w1 and mag_w1_dered [unit: mag] [ucd: stat.error;phot.mag;em.IR.3-4um]';
+COMMENT ON COLUMN api.galaxy_property.mag_w1_dered IS
+    'AB magnitude in W1, corrected for Galactic extinction [unit: mag] [ucd: phot.mag;em.IR.3-4um]';
+COMMENT ON COLUMN api.galaxy_property.mag_w2 IS
+    'AB magnitude in W2, not corrected for Galactic extinction; NULL where the flux is not positive [unit: mag] [ucd: phot.mag;em.IR.4-8um]';
+COMMENT ON COLUMN api.galaxy_property.mag_w2_err IS
+    'One sigma of mag_w2 and mag_w2_dered [unit: mag] [ucd: stat.error;phot.mag;em.IR.4-8um]';
+COMMENT ON COLUMN api.galaxy_property.mag_w2_dered IS
+    'AB magnitude in W2, corrected for Galactic extinction [unit: mag] [ucd: phot.mag;em.IR.4-8um]';
+COMMENT ON COLUMN api.galaxy_property.photometry_source_id IS 'Member that the photometry belongs to [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.redshift_source_id IS 'Member that the redshift belongs to [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.image_observation_id IS 'The galaxy''s image [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.image_release IS 'Release of the image [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.preprocess_kept IS
+    'Whether preprocessing keeps the image; NULL where it has not judged one [ucd: meta.code.qual]';
+COMMENT ON COLUMN api.galaxy_property.preprocess_flag IS
+    'Bits of registry ''preprocess'' in flag_definition [ucd: meta.code.qual]';
+COMMENT ON COLUMN api.galaxy_property.preprocess_flags IS
+    'Names of the bits set in preprocess_flag [ucd: meta.code.qual]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_fib IS
+    'Predicted log10 of stellar mass within 3 arcsec [solMass] [unit: ''dex''] [ucd: phys.mass]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_err IS
+    'One sigma of log_mstar_fib: half its calibrated 68 % interval [unit: ''dex''] [ucd: stat.error;phys.mass]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_q025 IS
+    '2.5 % quantile of log_mstar_fib, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_q05 IS
+    '5 % quantile of log_mstar_fib, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_q16 IS
+    '16 % quantile of log_mstar_fib, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_q50 IS
+    '50 % quantile of log_mstar_fib, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_q84 IS
+    '84 % quantile of log_mstar_fib, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_q95 IS
+    '95 % quantile of log_mstar_fib, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_q975 IS
+    '97.5 % quantile of log_mstar_fib, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_flag IS
+    'Flag of log_mstar_fib, bits of registry ''prediction'' in flag_definition [ucd: meta.code.qual]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_model IS 'Model that predicted log_mstar_fib [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_source_id IS
+    'Member whose image or spectrum log_mstar_fib was read from [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_ref IS
+    'Label: log10 of stellar mass within 3 arcsec [solMass] [unit: ''dex''] [ucd: phys.mass]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_ref_err IS
+    'One sigma of log_mstar_fib_ref [unit: ''dex''] [ucd: stat.error;phys.mass]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_ref_origin IS
+    'Catalogue or method of log_mstar_fib_ref [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_tot IS
+    'Predicted log10 of total stellar mass [solMass] [unit: ''dex''] [ucd: phys.mass]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_err IS
+    'One sigma of log_mstar_tot: half its calibrated 68 % interval [unit: ''dex''] [ucd: stat.error;phys.mass]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_q025 IS
+    '2.5 % quantile of log_mstar_tot, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_q05 IS
+    '5 % quantile of log_mstar_tot, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_q16 IS
+    '16 % quantile of log_mstar_tot, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_q50 IS
+    '50 % quantile of log_mstar_tot, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_q84 IS
+    '84 % quantile of log_mstar_tot, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_q95 IS
+    '95 % quantile of log_mstar_tot, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_q975 IS
+    '97.5 % quantile of log_mstar_tot, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_flag IS
+    'Flag of log_mstar_tot, bits of registry ''prediction'' in flag_definition [ucd: meta.code.qual]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_model IS 'Model that predicted log_mstar_tot [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_source_id IS
+    'Member whose image or spectrum log_mstar_tot was read from [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_ref IS
+    'Label: log10 of total stellar mass [solMass] [unit: ''dex''] [ucd: phys.mass]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_ref_err IS
+    'One sigma of log_mstar_tot_ref [unit: ''dex''] [ucd: stat.error;phys.mass]';
+COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_ref_origin IS
+    'Catalogue or method of log_mstar_tot_ref [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib IS
+    'Predicted log10 of specific star formation rate within 3 arcsec [1/yr] [unit: ''dex''] [ucd: phys.SFR]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_err IS
+    'One sigma of log_ssfr_fib: half its calibrated 68 % interval [unit: ''dex''] [ucd: stat.error;phys.SFR]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_q025 IS
+    '2.5 % quantile of log_ssfr_fib, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_q05 IS
+    '5 % quantile of log_ssfr_fib, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_q16 IS
+    '16 % quantile of log_ssfr_fib, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_q50 IS
+    '50 % quantile of log_ssfr_fib, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_q84 IS
+    '84 % quantile of log_ssfr_fib, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_q95 IS
+    '95 % quantile of log_ssfr_fib, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_q975 IS
+    '97.5 % quantile of log_ssfr_fib, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_flag IS
+    'Flag of log_ssfr_fib, bits of registry ''prediction'' in flag_definition [ucd: meta.code.qual]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_model IS 'Model that predicted log_ssfr_fib [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_source_id IS
+    'Member whose image or spectrum log_ssfr_fib was read from [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_ref IS
+    'Label: log10 of specific star formation rate within 3 arcsec [1/yr] [unit: ''dex''] [ucd: phys.SFR]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_ref_err IS
+    'One sigma of log_ssfr_fib_ref [unit: ''dex''] [ucd: stat.error;phys.SFR]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_ref_origin IS
+    'Catalogue or method of log_ssfr_fib_ref [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot IS
+    'Predicted log10 of total specific star formation rate [1/yr] [unit: ''dex''] [ucd: phys.SFR]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_err IS
+    'One sigma of log_ssfr_tot: half its calibrated 68 % interval [unit: ''dex''] [ucd: stat.error;phys.SFR]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_q025 IS
+    '2.5 % quantile of log_ssfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_q05 IS
+    '5 % quantile of log_ssfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_q16 IS
+    '16 % quantile of log_ssfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_q50 IS
+    '50 % quantile of log_ssfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_q84 IS
+    '84 % quantile of log_ssfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_q95 IS
+    '95 % quantile of log_ssfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_q975 IS
+    '97.5 % quantile of log_ssfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_flag IS
+    'Flag of log_ssfr_tot, bits of registry ''prediction'' in flag_definition [ucd: meta.code.qual]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_model IS 'Model that predicted log_ssfr_tot [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_source_id IS
+    'Member whose image or spectrum log_ssfr_tot was read from [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_ref IS
+    'Label: log10 of total specific star formation rate [1/yr] [unit: ''dex''] [ucd: phys.SFR]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_ref_err IS
+    'One sigma of log_ssfr_tot_ref [unit: ''dex''] [ucd: stat.error;phys.SFR]';
+COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_ref_origin IS
+    'Catalogue or method of log_ssfr_tot_ref [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_sfr_tot IS
+    'Predicted log10 of total star formation rate [solMass/yr] [unit: ''dex''] [ucd: phys.SFR]';
+COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_err IS
+    'One sigma of log_sfr_tot: half its calibrated 68 % interval [unit: ''dex''] [ucd: stat.error;phys.SFR]';
+COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_q025 IS
+    '2.5 % quantile of log_sfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_q05 IS
+    '5 % quantile of log_sfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_q16 IS
+    '16 % quantile of log_sfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_q50 IS
+    '50 % quantile of log_sfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_q84 IS
+    '84 % quantile of log_sfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_q95 IS
+    '95 % quantile of log_sfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_q975 IS
+    '97.5 % quantile of log_sfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_flag IS
+    'Flag of log_sfr_tot, bits of registry ''prediction'' in flag_definition [ucd: meta.code.qual]';
+COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_model IS 'Model that predicted log_sfr_tot [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_source_id IS
+    'Member whose image or spectrum log_sfr_tot was read from [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_ref IS
+    'Label: log10 of total star formation rate [solMass/yr] [unit: ''dex''] [ucd: phys.SFR]';
+COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_ref_err IS
+    'One sigma of log_sfr_tot_ref [unit: ''dex''] [ucd: stat.error;phys.SFR]';
+COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_ref_origin IS
+    'Catalogue or method of log_sfr_tot_ref [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.oh12 IS
+    'Predicted 12 + log10(O/H), Tremonti et al. 2004 scale [unit: ''dex''] [ucd: phys.abund.Z]';
+COMMENT ON COLUMN api.galaxy_property.oh12_err IS
+    'One sigma of oh12: half its calibrated 68 % interval [unit: ''dex''] [ucd: stat.error;phys.abund.Z]';
+COMMENT ON COLUMN api.galaxy_property.oh12_q025 IS
+    '2.5 % quantile of oh12, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.oh12_q05 IS
+    '5 % quantile of oh12, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.oh12_q16 IS
+    '16 % quantile of oh12, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.oh12_q50 IS
+    '50 % quantile of oh12, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.oh12_q84 IS
+    '84 % quantile of oh12, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.oh12_q95 IS
+    '95 % quantile of oh12, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.oh12_q975 IS
+    '97.5 % quantile of oh12, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.oh12_flag IS
+    'Flag of oh12, bits of registry ''prediction'' in flag_definition [ucd: meta.code.qual]';
+COMMENT ON COLUMN api.galaxy_property.oh12_model IS 'Model that predicted oh12 [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.oh12_source_id IS
+    'Member whose image or spectrum oh12 was read from [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.oh12_ref IS
+    'Label: 12 + log10(O/H), Tremonti et al. 2004 scale [unit: ''dex''] [ucd: phys.abund.Z]';
+COMMENT ON COLUMN api.galaxy_property.oh12_ref_err IS
+    'One sigma of oh12_ref [unit: ''dex''] [ucd: stat.error;phys.abund.Z]';
+COMMENT ON COLUMN api.galaxy_property.oh12_ref_origin IS 'Catalogue or method of oh12_ref [ucd: meta.id]';
