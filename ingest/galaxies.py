@@ -1,10 +1,14 @@
 """Galaxies: detections of all releases joined by the crossmatches, rebuilt by set-based SQL.
 
 Two detections are linked where each is the other's nearest partner within the radius of a crossmatch of their
-releases. A detection joins the galaxy of its linked partner in the release that comes first (lowest priority number,
-then lowest release number) among those that come before its own; a detection without such a partner is a galaxy of
-its own. Every step goes to a release that comes strictly earlier, so a chain is never longer than there are
-releases, the galaxy's name is the detection in the release that comes first, and each detection is in exactly one.
+releases. Detections that links connect are one galaxy, if every release occurs among them only once. Where a chain of
+links would bring two detections of one release together (a crowded place), it is cut: each detection then joins its
+linked partner in the release that comes first among those that come before its own, and of two of one release that
+still meet, the one with fewer steps stays. So no galaxy has two detections of one release, each detection is in
+exactly one galaxy, and one without a partner is a galaxy of its own.
+
+Releases come in order of their priority number, then of their own number; a galaxy has the name and the position of
+its detection in the release that comes first.
 """
 
 from __future__ import annotations
@@ -41,34 +45,73 @@ SELECT left_source_id AS a, right_source_id AS b
 FROM from_left JOIN from_right USING (crossmatch_run_id, left_source_id, right_source_id)
 """
 
-_PARENT = """
-CREATE TEMP TABLE galbase_parent ON COMMIT DROP AS
+_NEIGHBOUR = """
+CREATE TEMP TABLE galbase_neighbour ON COMMIT DROP AS
 WITH place AS (
     SELECT release_id, row_number() OVER (ORDER BY priority, release_id) AS place FROM archive.data_release
 ), both_ways AS (
-    SELECT a AS source_id, b AS parent_id FROM galbase_link UNION SELECT b, a FROM galbase_link
+    SELECT a AS source_id, b AS other_id FROM galbase_link UNION SELECT b, a FROM galbase_link
 )
-SELECT DISTINCT ON (l.source_id) l.source_id, l.parent_id
+SELECT l.source_id, l.other_id, sp.release_id, sp.place, op.place AS other_place
 FROM both_ways l
 JOIN archive.source s ON s.source_id = l.source_id
-JOIN archive.source p ON p.source_id = l.parent_id
+JOIN archive.source o ON o.source_id = l.other_id
 JOIN place sp ON sp.release_id = s.release_id
-JOIN place pp ON pp.release_id = p.release_id
-WHERE pp.place < sp.place
-ORDER BY l.source_id, pp.place, l.parent_id
+JOIN place op ON op.release_id = o.release_id
+WHERE sp.place <> op.place
+"""
+
+# A label is [place of the release, source_id]; the least one among connected detections names their galaxy.
+_LABEL = """
+CREATE TEMP TABLE galbase_label ON COMMIT DROP AS
+SELECT DISTINCT source_id, release_id, ARRAY[place, source_id] AS label FROM galbase_neighbour
+"""
+
+_SPREAD = """
+UPDATE galbase_label l SET label = least.label
+FROM (
+    SELECT n.source_id, min(o.label) AS label
+    FROM galbase_neighbour n JOIN galbase_label o ON o.source_id = n.other_id GROUP BY n.source_id
+) least
+WHERE least.source_id = l.source_id AND least.label < l.label
+"""
+
+# Among detections of which every release occurs once, a label has arrived everywhere after as many rounds as there
+# are releases; where it has not, the chain is too long and is cut as well.
+_CROWDED = """
+CREATE TEMP TABLE galbase_crowded ON COMMIT DROP AS
+SELECT label FROM galbase_label GROUP BY label HAVING count(*) > count(DISTINCT release_id)
+UNION
+SELECT a.label FROM galbase_neighbour n JOIN galbase_label a ON a.source_id = n.source_id
+JOIN galbase_label b ON b.source_id = n.other_id WHERE a.label <> b.label
 """
 
 _WANTED = """
 CREATE TEMP TABLE galbase_member ON COMMIT DROP AS
-WITH RECURSIVE up (source_id, ancestor_id, depth) AS (
-    SELECT source_id, parent_id, 1 FROM galbase_parent
+WITH RECURSIVE parent AS (
+    SELECT DISTINCT ON (n.source_id) n.source_id, n.release_id, n.other_id AS parent_id
+    FROM galbase_neighbour n JOIN galbase_label l USING (source_id) JOIN galbase_crowded c ON c.label = l.label
+    WHERE n.other_place < n.place
+    ORDER BY n.source_id, n.other_place, n.other_id
+), up (source_id, release_id, ancestor_id, depth) AS (
+    SELECT source_id, release_id, parent_id, 1 FROM parent
     UNION ALL
-    SELECT up.source_id, p.parent_id, up.depth + 1 FROM up JOIN galbase_parent p ON p.source_id = up.ancestor_id
+    SELECT up.source_id, up.release_id, p.parent_id, up.depth + 1
+    FROM up JOIN parent p ON p.source_id = up.ancestor_id
 ), root AS (
-    SELECT DISTINCT ON (source_id) source_id, ancestor_id FROM up ORDER BY source_id, depth DESC
+    SELECT DISTINCT ON (source_id) source_id, release_id, ancestor_id, depth FROM up ORDER BY source_id, depth DESC
+), cut AS (
+    SELECT source_id, ancestor_id,
+        row_number() OVER (PARTITION BY ancestor_id, release_id ORDER BY depth, source_id) AS rank
+    FROM root
 )
-SELECT s.source_id, coalesce(root.ancestor_id, s.source_id) AS galaxy_id
-FROM archive.source s LEFT JOIN root USING (source_id)
+SELECT s.source_id,
+    CASE WHEN c.label IS NULL THEN coalesce(l.label[2], s.source_id)
+         WHEN cut.rank = 1 THEN cut.ancestor_id ELSE s.source_id END AS galaxy_id
+FROM archive.source s
+LEFT JOIN galbase_label l USING (source_id)
+LEFT JOIN galbase_crowded c ON c.label = l.label
+LEFT JOIN cut USING (source_id)
 """
 
 _GALAXY = """
@@ -115,22 +158,21 @@ def rebuild_galaxies(connection: psycopg.Connection[Any]) -> GalaxyCount:
     """
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('galbase galaxies'))")
-        for statement in (_LINK, _PARENT, _WANTED):
+        for statement in (_LINK, _NEIGHBOUR, "ANALYZE galbase_neighbour", _LABEL, "ANALYZE galbase_label"):
             connection.execute(statement)
-        connection.execute("ANALYZE galbase_member")
+        n_release = connection.execute("SELECT count(*) FROM archive.data_release").fetchone() or (0,)
+        for _ in range(int(n_release[0])):
+            if connection.execute(_SPREAD).rowcount == 0:
+                break
+        for statement in (_CROWDED, _WANTED, "ANALYZE galbase_member"):
+            connection.execute(statement)
         galaxies = connection.execute(_GALAXY).rowcount
         members = connection.execute(_MEMBER).rowcount
         galaxies += connection.execute(_OBSOLETE).rowcount
         totals = connection.execute("SELECT count(DISTINCT galaxy_id), count(*) FROM galbase_member").fetchone()
-        for table in ("galbase_link", "galbase_parent", "galbase_member"):
-            connection.execute(_DROP[table])
+        connection.execute(
+            "DROP TABLE galbase_link, galbase_neighbour, galbase_label, galbase_crowded, galbase_member"
+        )
     if totals is None:
         raise RuntimeError("a count returned no row")
     return GalaxyCount(int(totals[0]), int(totals[1]), galaxies, members)
-
-
-_DROP = {
-    "galbase_link": "DROP TABLE galbase_link",
-    "galbase_parent": "DROP TABLE galbase_parent",
-    "galbase_member": "DROP TABLE galbase_member",
-}

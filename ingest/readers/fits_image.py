@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from galbase.ingest.readers.image_file import UNKNOWN, ImageFile
+from galbase.ingest.readers.whole_fits import open_whole
 from galbase.schema.errors import GalbaseError
 
 SUFFIXES = (".fits", ".fit", ".fts")
@@ -35,24 +36,15 @@ def read_fits_image(path: Path) -> ImageFile:
     GalbaseError
         If the file is no FITS file, truncated, fails its checksum, or holds no such image.
     """
-    from astropy.io import fits
-
-    try:
-        with warnings.catch_warnings():
-            # astropy only warns of a truncated file or a wrong checksum.
-            warnings.simplefilter("error")
-            warnings.filterwarnings("ignore", category=fits.verify.VerifyWarning)
-            with fits.open(path, memmap=False, checksum=True) as hdus:
-                for hdu in hdus:
-                    if hdu.is_image and len(hdu.shape) in (2, 3):
-                        shape, header = np.shape(hdu.data), hdu.header
-                        break
-                else:
-                    raise GalbaseError(
-                        f"{path.name} holds no image of (ny, nx) or (n_band, ny, nx) pixels; give such a cutout."
-                    )
-    except (OSError, TypeError, ValueError, EOFError, Warning) as error:
-        raise GalbaseError(f"{path.name} is damaged or no FITS file: {error}. Fetch the file again.") from error
+    with open_whole(path) as hdus:
+        for hdu in hdus:
+            if hdu.is_image and len(hdu.shape) in (2, 3):
+                shape, header = np.shape(hdu.data), hdu.header
+                break
+        else:
+            raise GalbaseError(
+                f"{path.name} holds no image of (ny, nx) or (n_band, ny, nx) pixels; give such a cutout."
+            )
     if 0 in shape:
         raise GalbaseError(f"{path.name} holds an image without pixels, shape {shape}; give a cutout.")
     n_plane = shape[0] if len(shape) == 3 else 1

@@ -6,7 +6,6 @@ Data model: https://data.sdss.org/datamodel/files/BOSS_SPECTRO_REDUX/RUN2D/spect
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from galbase.ingest.readers.whole_fits import open_whole
 from galbase.schema.errors import GalbaseError
 
 
@@ -104,29 +104,20 @@ def read_spectrum_pixels(path: Path) -> SpectrumPixels:
 
 
 def _read(path: Path) -> tuple[SpectrumPixels, dict[str, Any]]:
-    from astropy.io import fits
-
-    try:
-        with warnings.catch_warnings():
-            # astropy only warns of a truncated file.
-            warnings.simplefilter("error")
-            warnings.filterwarnings("ignore", category=fits.verify.VerifyWarning)
-            with fits.open(path, memmap=False) as hdus:
-                names = [hdu.name.upper() for hdu in hdus]
-                if "B_FLUX" in names or "FIBERMAP" in names or "REDSHIFTS" in names:
-                    raise GalbaseError(f"{path.name} is a DESI file; only SDSS spec files can be loaded so far.")
-                if "COADD" not in names or "SPECOBJ" not in names:
-                    raise GalbaseError(
-                        f"{path.name} is no SDSS spec file: its extensions are {', '.join(names) or 'none'}, COADD and "
-                        "SPECOBJ are needed."
-                    )
-                coadd, specobj = hdus["COADD"], hdus["SPECOBJ"]
-                arrays = {name.upper(): coadd.data[name] for name in coadd.columns.names}
-                if len(specobj.data) != 1:
-                    raise GalbaseError(f"{path.name}: SPECOBJ has {len(specobj.data)} rows instead of one.")
-                row = {name.upper(): specobj.data[name][0] for name in specobj.columns.names}
-    except (OSError, TypeError, ValueError, EOFError, Warning) as error:
-        raise GalbaseError(f"{path.name} is damaged or no FITS file: {error}. Fetch the file again.") from error
+    with open_whole(path) as hdus:
+        names = [hdu.name.upper() for hdu in hdus]
+        if "B_FLUX" in names or "FIBERMAP" in names or "REDSHIFTS" in names:
+            raise GalbaseError(f"{path.name} is a DESI file; only SDSS spec files can be loaded so far.")
+        if "COADD" not in names or "SPECOBJ" not in names:
+            raise GalbaseError(
+                f"{path.name} is no SDSS spec file: its extensions are {', '.join(names) or 'none'}, COADD and SPECOBJ "
+                "are needed."
+            )
+        coadd, specobj = hdus["COADD"], hdus["SPECOBJ"]
+        arrays = {name.upper(): coadd.data[name] for name in coadd.columns.names}
+        if len(specobj.data) != 1:
+            raise GalbaseError(f"{path.name}: SPECOBJ has {len(specobj.data)} rows instead of one.")
+        row = {name.upper(): specobj.data[name][0] for name in specobj.columns.names}
     missing = sorted({"LOGLAM", "FLUX", "IVAR"} - set(arrays))
     if missing:
         raise GalbaseError(f"{path.name}: COADD lacks the column {missing[0].lower()}; it is no SDSS spec file.")
