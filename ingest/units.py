@@ -26,17 +26,18 @@ def vounit(text: str | None) -> str | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            units.Unit(written, format="vounit")
+            made = units.Unit(written, format="vounit")
         except (ValueError, TypeError):
             pass
         else:
-            return written
+            # astropy overlooks blanks, which VOUnit does not allow.
+            return str(made.to_string("vounit")) if " " in written else written
         for syntax in _FORMATS:
             try:
-                made = units.Unit(written, format=syntax).to_string("vounit")
+                text = str(units.Unit(written, format=syntax).to_string("vounit"))
             except (ValueError, TypeError):
                 continue
-            return str(made) or None
+            return text or None
     # VOUnit quotes hold one unknown unit of letters, not an expression.
     return f"'{written}'" if re.fullmatch(r"[A-Za-z]+", written) else None
 

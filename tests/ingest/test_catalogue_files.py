@@ -242,7 +242,7 @@ def test_own_table_keeps_columns_types_units_and_ucds(connection, tmp_path, surv
     assert sorted(by_name) == sorted(
         ["source_id", "ra", "dec", "hpx29", "source_id_file", "hpx29_file", "z_leda", "v", "name"]
     )
-    assert by_name["v"] == ("km/s", None, "velocity")
+    assert by_name["v"] == ("km.s**-1", None, "velocity")
     assert by_name["ra"] == ("deg", "pos.eq.ra;meta.main", "Right ascension, ICRS")
     rows = connection.execute(
         "SELECT c.source_id_file, c.ra, c.dec, c.z_leda, s.native_id, c.hpx29 = s.hpx29 FROM catalogue.my_catalogue c "
