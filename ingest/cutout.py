@@ -81,7 +81,7 @@ def _write_picture(image: StoredObservation, colours: npt.NDArray[np.uint8], out
         picture.save(out, format="PNG", pnginfo=texts)
     else:
         comment = "\n".join(f"{key}: {value}" for key, value in terms.items())
-        picture.save(out, format="JPEG", quality=95, comment=comment.encode())
+        picture.save(out, format="JPEG", quality=95, subsampling=0, comment=comment.encode())
 
 
 def _write_fits(image: StoredObservation, pixels: npt.NDArray[np.float32], out: Path) -> None:

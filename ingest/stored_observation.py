@@ -143,7 +143,8 @@ def check_output(out: Path, suffixes: tuple[str, ...]) -> str:
 
 def ascii_text(text: str) -> str:
     """Text in ASCII, as FITS headers need: accents are dropped, other characters become question marks."""
-    return unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode().replace("\n", " ")
+    letters = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
+    return " ".join(letters.encode("ascii", "replace").decode().split())
 
 
 def _refuse_changed(file: Path, size_bytes: int, mtime: datetime) -> None:
