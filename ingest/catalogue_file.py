@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import psycopg
 
 from galbase.ingest.catalogue import Ints, load_sources_counted, load_survey_rows
+from galbase.ingest.catalogue_report import CatalogueReport, FileReport
 from galbase.ingest.extra_columns import ExtraColumn, load_extra_columns
 from galbase.ingest.found_file import FoundFile, hash_options, inspect_file, known_files, list_files, place_files
 from galbase.ingest.judged_rows import Judged, judge_rows
@@ -57,45 +58,6 @@ class CatalogueOptions:
     def names_columns(self) -> bool:
         """Whether a column or its unit is given."""
         return any(value is not None for value in (self.ra, self.dec, self.id_column, self.angle_unit))
-
-
-@dataclass
-class FileReport:
-    """What became of one file: `state` is loaded, unchanged or rejected."""
-
-    file: str
-    state: str
-    format: str | None = None
-    reason: str | None = None
-    rows: int = 0
-    loaded: int = 0
-    rejected: int = 0
-    inserted: int = 0
-    updated: int = 0
-    moved: int = 0
-    deleted: int = 0
-    nulls: dict[str, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass
-class CatalogueReport:
-    """What an ingest of catalogues did."""
-
-    files: list[FileReport] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def count(self, state: str) -> int:
-        """Number of files of a state."""
-        return sum(report.state == state for report in self.files)
-
-    def total(self, name: str) -> int:
-        """Sum of a number over the files loaded now."""
-        return sum(getattr(report, name) for report in self.files if report.state == "loaded")
-
-    def nulls(self) -> Counter[str]:
-        """Values that became NULL, by cause."""
-        return sum((Counter(report.nulls) for report in self.files), Counter())
 
 
 def read_detections(path: Path, options: CatalogueOptions) -> Detections:
@@ -170,37 +132,48 @@ def ingest_catalogues(
         places = place_files(connection, release.release_id, files)
         known = known_files(connection, release.release_id, places)
     report = CatalogueReport()
-    run_id: int | None = None
+    run = _Run(connection, release, paths, options)
     try:
         for place in places:
             found = inspect_file(place, known.get((place.root_id, place.relative)), options_hash)
-            if found.judged_before and found.known is not None:
-                state = "unchanged" if found.known.state == "loaded" else "rejected"
-                report.files.append(FileReport(place.relative, state, reason=found.known.reason))
+            if found.judged_before and found.known is not None and found.known.state == "loaded":
+                report.files.append(FileReport(place.relative, "unchanged"))
             else:
-                if run_id is None:
-                    # A run is recorded only where there is something to do.
-                    run_id = start_run(
-                        connection,
-                        "ingest",
-                        {
-                            "command": "catalogue",
-                            "release": release.release,
-                            "paths": [str(path.absolute()) for path in paths],
-                            **asdict(options),
-                        },
-                    )
-                report.files.append(_ingest_one(connection, release, found, options, run_id))
+                report.files.append(_ingest_one(connection, release, found, options, run))
             advance(1)
     except BaseException as error:
-        if run_id is not None and not connection.broken:
-            finish_run(connection, run_id, "failed", str(error) or type(error).__name__)
+        run.finish("failed", str(error) or type(error).__name__)
         raise
     report.seconds = time.monotonic() - started
-    if run_id is not None:
-        message = f"{report.count('loaded')} files loaded, {report.count('rejected')} rejected"
-        finish_run(connection, run_id, "done", message)
+    run.finish("done", f"{report.count('loaded')} files loaded, {report.count('rejected')} rejected")
     return report
+
+
+class _Run:
+    """The record of this run, made only when there is something to write."""
+
+    def __init__(
+        self, connection: psycopg.Connection[Any], release: Release, paths: Sequence[Path], options: CatalogueOptions
+    ) -> None:
+        self._connection = connection
+        self._config = {
+            "command": "catalogue",
+            "release": release.release,
+            "paths": [str(path.absolute()) for path in paths],
+            **asdict(options),
+        }
+        self._run_id: int | None = None
+
+    def number(self) -> int:
+        """Number of the run; call outside transactions."""
+        if self._run_id is None:
+            self._run_id = start_run(self._connection, "ingest", self._config)
+        return self._run_id
+
+    def finish(self, state: str, message: str) -> None:
+        """Record the end, if the beginning was."""
+        if self._run_id is not None and not self._connection.broken:
+            finish_run(self._connection, self._run_id, state, message)
 
 
 def is_catalogue_name(path: Path) -> bool:
@@ -222,19 +195,35 @@ def _ingest_one(
     release: Release,
     found: FoundFile,
     options: CatalogueOptions,
-    run_id: int,
+    run: _Run,
 ) -> FileReport:
     try:
         if found.unreadable is not None:
             raise GalbaseError(found.unreadable)
         detections = read_detections(found.place.file, options)
+        _refuse_changed(found)
+        run_id = run.number()
         with connection.transaction():
             return load_file(connection, release, found, detections, run_id)
     except (GalbaseError, psycopg.DataError) as error:
         reason = str(error)
-    with connection.transaction():
-        _record(connection, release, found, run_id, format="unknown", state="rejected", reason=reason)
+    # A rejected file is judged again at every run, because what was missing may be there now; the verdict is written
+    # only if it is another.
+    known = found.known
+    if not found.judged_before or known is None or (known.state, known.reason) != ("rejected", reason):
+        run_id = run.number()
+        with connection.transaction():
+            _record(connection, release, found, run_id, format="unknown", state="rejected", reason=reason)
     return FileReport(found.place.relative, "rejected", reason=reason)
+
+
+def _refuse_changed(found: FoundFile) -> None:
+    """Refuse a file that is not what was hashed a moment ago."""
+    status = found.place.file.stat()
+    if (status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)) != (found.facts.size_bytes, found.facts.mtime):
+        raise GalbaseError(
+            f"{found.place.relative} changed while it was read; wait until it is complete and ingest it again."
+        )
 
 
 def load_file(
@@ -333,16 +322,8 @@ def _load_own(
     data_file_id: int,
 ) -> None:
     """Rows of a catalogue's own table."""
-    others = connection.execute(
-        "SELECT 1 FROM archive.data_file WHERE release_id = %s AND data_file_id <> %s AND n_loaded > 0 LIMIT 1",
-        (release.release_id, data_file_id),
-    ).fetchone()
     table = ensure_table(
-        connection,
-        release.release_id,
-        release.release,
-        [column for column, _ in detections.extra],
-        replace=others is None,
+        connection, release.release_id, release.release, [column for column, _ in detections.extra], data_file_id
     )
     columns = {table.columns[column.name].column: cleaned.values[judged.rows] for column, cleaned in detections.extra}
     load_survey_rows(

@@ -10,7 +10,7 @@ import typer
 from galbase.schema import console
 
 if TYPE_CHECKING:
-    from galbase.ingest.catalogue_file import CatalogueReport
+    from galbase.ingest.catalogue_report import CatalogueReport
 
 
 def catalogue(

@@ -109,8 +109,7 @@ def ensure_table(
     release_id: int,
     release: str,
     columns: Sequence[FileColumn],
-    *,
-    replace: bool,
+    data_file_id: int,
 ) -> OwnTable:
     """The release's table, made when it is the first file's; later files must have the same columns.
 
@@ -122,14 +121,16 @@ def ensure_table(
     release : str
     columns : sequence of FileColumn
         Columns of the file that are stored.
-    replace : bool
-        Whether the table may be made anew with other columns: no other file has rows in it.
+    data_file_id : int
+        The file. While no other file has rows in the table, it may change its columns.
 
     Raises
     ------
     GalbaseError
         If the columns are not those of the table.
     """
+    # Two files of a new release may come at once.
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('galbase own table'), %s::integer)", (release_id,))
     row = connection.execute(
         "SELECT table_name, columns FROM archive.catalogue_table WHERE release_id = %s", (release_id,)
     ).fetchone()
@@ -138,13 +139,24 @@ def ensure_table(
         difference = _difference(table, columns)
         if difference is None:
             return table
-        if not replace:
+        if _has_other_files(connection, table.name, data_file_id):
             raise GalbaseError(
                 f"{difference} All files of release {release} share the table catalogue.{table.name}; load this file "
                 "into another release."
             )
         _drop(connection, release_id, table.name)
     return _make(connection, release_id, release, columns)
+
+
+def _has_other_files(connection: psycopg.Connection[Any], table: str, data_file_id: int) -> bool:
+    row = connection.execute(
+        sql.SQL(
+            "SELECT EXISTS (SELECT FROM {} JOIN archive.source s USING (source_id) "
+            "WHERE s.data_file_id IS DISTINCT FROM %s)"
+        ).format(sql.Identifier(SCHEMA, table)),
+        (data_file_id,),
+    ).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _difference(table: OwnTable, columns: Sequence[FileColumn]) -> str | None:
