@@ -12,8 +12,8 @@ import psycopg
 
 from galbase.ingest.catalogue import load_survey_rows
 from galbase.ingest.extra_columns import ExtraColumn, load_extra_columns
-from galbase.ingest.observation_store import STAGED, ObservationCount, stage_rows, write_observations
-from galbase.ingest.observed_source import OBSERVATION_FORMATS, Owners, drop_vanished, settle_sources
+from galbase.ingest.observation_store import ObservationCount, stage_rows, write_observations
+from galbase.ingest.observed_source import OBSERVATION_FORMATS, Owners, settle_sources
 from galbase.ingest.readers.image_file import ImageFile
 from galbase.schema.flags import ObservationFlag, SourceFlag
 
@@ -105,9 +105,8 @@ def store_images(
         connection.execute(
             "UPDATE galbase_staged_observation SET bands = %s WHERE data_file_id = ANY(%s)", (list(names), members)
         )
-    count = write_observations(connection, "image", release_id, changed_files, "image", list(_DETAILS))
-    deleted = drop_vanished(connection, [number for number, _ in files], STAGED)
-    return ObservationCount(count.inserted, count.changed, deleted)
+    numbers = [number for number, _ in files]
+    return write_observations(connection, "image", release_id, numbers, changed_files, "image", list(_DETAILS))
 
 
 def _source_flags(placed: PlacedImages) -> Ints:

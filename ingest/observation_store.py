@@ -11,6 +11,7 @@ import numpy.typing as npt
 import psycopg
 from psycopg import sql
 
+from galbase.ingest.observed_source import drop_vanished
 from galbase.schema.flags import ObservationFlag
 from galbase.schema.packed_copy import copy_columns
 
@@ -70,11 +71,14 @@ def write_observations(
     connection: psycopg.Connection[Any],
     kind: str,
     release_id: int,
+    files: Sequence[int],
     changed_files: Sequence[int],
     details_table: str,
     details: Sequence[str],
 ) -> ObservationCount:
     """Bring `archive.observation` and its table of details in line with `STAGED`; equal rows stay untouched.
+
+    Observations of the files that are not staged are deleted, with sources that only they had brought.
 
     An observation keeps its number as long as its file and row stay. Where the file's bytes changed, its pixel hash
     is reset and its time stamp touched, so that preprocessing looks at it again.
@@ -85,6 +89,8 @@ def write_observations(
         The caller commits.
     kind : {'image', 'spectrum'}
     release_id : int
+    files : sequence of int
+        Files that `STAGED` holds all rows of.
     changed_files : sequence of int
         Files whose bytes changed since they were last read.
     details_table : str
@@ -102,7 +108,7 @@ def write_observations(
         "UPDATE archive.observation SET pixel_hash = NULL, modified_at = now() WHERE data_file_id = ANY(%s)",
         (list(changed_files),),
     )
-    counts = connection.execute(
+    inserted = connection.execute(
         sql.SQL(
             "WITH written AS (INSERT INTO archive.observation AS t (kind, source_id, release_id, data_file_id, "
             "row_index, flag) SELECT %(kind)s, source_id, %(release)s, data_file_id, row_index, flag FROM {} "
@@ -110,12 +116,12 @@ def write_observations(
             "source_id = excluded.source_id, flag = (excluded.flag & ~%(kept)s::bigint) | (t.flag & %(kept)s), "
             "modified_at = now() WHERE (t.source_id, t.flag & ~%(kept)s::bigint) IS DISTINCT FROM "
             "(excluded.source_id, excluded.flag & ~%(kept)s::bigint) RETURNING (xmax = 0) AS inserted) "
-            "SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted) FROM written"
+            "SELECT count(*) FROM written WHERE inserted"
         ).format(staged),
         {"kind": kind, "release": release_id, "kept": kept_flag},
     ).fetchone()
     columns = [sql.Identifier(name) for name in details]
-    changed = connection.execute(
+    connection.execute(
         sql.SQL(
             "WITH written AS (INSERT INTO {table} AS t (observation_id, {names}) "
             "SELECT o.observation_id, {staged_names} FROM {staged} s JOIN archive.observation o "
@@ -133,7 +139,11 @@ def write_observations(
             own=sql.SQL(", ").join(sql.SQL("t.{}").format(name) for name in columns),
             new=sql.SQL(", ").join(sql.SQL("excluded.{}").format(name) for name in columns),
         )
-    ).rowcount
-    if counts is None:
-        raise RuntimeError("an upsert returned no counts")
-    return ObservationCount(int(counts[0]), max(int(counts[1]), changed), 0)
+    )
+    deleted = drop_vanished(connection, files, STAGED)
+    touched = connection.execute(
+        "SELECT count(*) FROM archive.observation WHERE data_file_id = ANY(%s) AND modified_at = now()", (list(files),)
+    ).fetchone()
+    if inserted is None or touched is None:
+        raise RuntimeError("a count returned no row")
+    return ObservationCount(int(inserted[0]), int(touched[0]) - int(inserted[0]), deleted)

@@ -11,10 +11,9 @@ import psycopg
 
 from galbase.ingest.file_verdict import FileItem, IngestReport, Reader, Writer, ingest_files
 from galbase.ingest.found_file import FoundFile, hash_options
-from galbase.ingest.observation_store import STAGED, ObservationCount, stage_rows, write_observations
+from galbase.ingest.observation_store import ObservationCount, stage_rows, write_observations
 from galbase.ingest.observed_source import (
     KnownSource,
-    drop_vanished,
     find_owners,
     present_sources,
     refresh_catalogue_flag,
@@ -124,9 +123,8 @@ def _store(
     }
     stage_rows(connection, _DETAILS, columns, source_ids)
     changed = [number for number, item in zip(numbers, items, strict=True) if item.found.content_changed]
-    count = write_observations(connection, "spectrum", release_id, changed, "spectrum", list(_DETAILS))
-    deleted = drop_vanished(connection, numbers, STAGED)
-    return ObservationCount(count.inserted, count.changed, deleted), refused
+    count = write_observations(connection, "spectrum", release_id, numbers, changed, "spectrum", list(_DETAILS))
+    return count, refused
 
 
 def _galaxies(connection: psycopg.Connection[Any], release_id: int, natives: Sequence[str]) -> dict[str, KnownSource]:

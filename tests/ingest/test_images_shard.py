@@ -143,7 +143,7 @@ def test_second_run_changes_nothing_and_a_changed_file_keeps_its_observations(
     kept = {name: values[:-2].copy() for name, values in columns.items()}
     kept["flux"][3, 1] = 77.0
     report = load(connection, target, write_shard(path, kept))
-    assert (report.loaded, report.inserted, report.deleted) == (1, 0, 2)
+    assert (report.loaded, report.inserted, report.changed, report.deleted) == (1, 0, N - 2, 2)
     after = observations(connection, target)
     assert [row[:4] for row in after] == [row[:4] for row in before[:-2]]
     assert {row[5] for row in after} == {None}
