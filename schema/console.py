@@ -40,9 +40,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
         made.add_column(name, overflow="fold")
     for row in rows:
         made.add_row(*["" if value is None else _text(value) for value in row])
-    console = Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())
+    # Without markup: a cell or a unit in brackets is text, not a style.
+    console = Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty(), markup=False)
     if not sys.stdout.isatty():
-        console = Console(file=sys.stdout, width=200)
+        console = Console(file=sys.stdout, width=200, markup=False)
     console.print(made)
 
 

@@ -53,36 +53,37 @@ class PredictionFlag(enum.IntFlag):
     UNUSABLE_VECTOR = 64
 
 
-_MEANING: dict[enum.IntFlag, str] = {
-    ObservationFlag.POSITION_UNKNOWN: "no position in manifest, file name or header: belongs to no source",
-    ObservationFlag.POSITION_FROM_NAME: "the position was read from the file name",
-    ObservationFlag.POSITION_DIFFERS: "manifest and file name differ by more than 1 arcsec; the manifest's is used",
-    ObservationFlag.PIXEL_SCALE_UNKNOWN: "the pixel scale is not known: no criterion in arcsec is applied",
-    ObservationFlag.NO_CATALOGUE_SOURCE: "no catalogue row in this release: the source comes from the file itself",
-    ObservationFlag.DISPLAY_IMAGE: "display colours (JPEG or PNG), not calibrated fluxes",
-    SourceFlag.NON_FINITE_MEASUREMENT: "a measurement was infinite in the file and is NULL here",
-    PreprocessFlag.NON_FINITE: "pixels are not finite where the target should be",
-    PreprocessFlag.CONSTANT_IMAGE: "all pixels are equal",
-    PreprocessFlag.IMAGE_TOO_SMALL: "the image is smaller than the stamp",
-    PreprocessFlag.NO_CONTOUR: "no contour that an ellipse can be fitted to",
-    PreprocessFlag.NO_TARGET: "no fitted ellipse qualifies as the target",
-    PreprocessFlag.TARGET_OFF_CENTRE: "the nearest ellipse is too far from the image centre",
-    PreprocessFlag.TARGET_TOO_SMALL: "a semi-axis of the target is below the least size",
-    PreprocessFlag.TARGET_TOO_LARGE: "the minimum enclosing circle is 6 arcsec (23 px) in radius or larger",
-    PreprocessFlag.BLENDED: "deblending finds more than one source inside the mask",
-    PreprocessFlag.BLENDED_SECOND_CHECK: "the second threshold finds more than two regions inside the mask",
-    PreprocessFlag.PIXEL_SCALE_UNKNOWN: "criteria in arcsec were not applied: the pixel scale is unknown",
-    PreprocessFlag.ELLIPSE_OUTSIDE_STAMP: "the enlarged ellipse is cut by the stamp's edge",
-    PreprocessFlag.NO_SOURCE_DETECTED: "no source above the detection threshold inside the mask",
-    PreprocessFlag.BANDS_UNKNOWN: "the bands cannot be made into display colours: not one to three of g, r, i, z",
-    PredictionFlag.SIMULATION_TRAINED: "a network trained on simulations judged a real image",
-    PredictionFlag.PIXEL_SCALE_UNKNOWN: "the pixel scale of the image is unknown",
-    PredictionFlag.OUT_OF_DOMAIN: "the embedding lies farther from the training set than 99 % of its own members",
-    PredictionFlag.IN_TRAINING_SET: "the image, or another of the same galaxy, was used to fit or calibrate the model",
-    PredictionFlag.STALE: "inputs have changed since; `galbase refresh` computes it anew",
-    PredictionFlag.BLENDED: "preprocessing found a blend",
-    PredictionFlag.UNUSABLE_VECTOR: "the embedding is not finite or has no length; it is NULL",
-}
+# Pairs, not a dict: equal bits of two registries are equal keys.
+_MEANING: tuple[tuple[enum.IntFlag, str], ...] = (
+    (ObservationFlag.POSITION_UNKNOWN, "no position in manifest, file name or header: belongs to no source"),
+    (ObservationFlag.POSITION_FROM_NAME, "the position was read from the file name"),
+    (ObservationFlag.POSITION_DIFFERS, "manifest and file name differ by more than 1 arcsec; the manifest's is used"),
+    (ObservationFlag.PIXEL_SCALE_UNKNOWN, "the pixel scale is not known: no criterion in arcsec is applied"),
+    (ObservationFlag.NO_CATALOGUE_SOURCE, "no catalogue row in this release: the source comes from the file itself"),
+    (ObservationFlag.DISPLAY_IMAGE, "display colours (JPEG or PNG), not calibrated fluxes"),
+    (SourceFlag.NON_FINITE_MEASUREMENT, "a measurement was infinite in the file and is NULL here"),
+    (PreprocessFlag.NON_FINITE, "pixels are not finite where the target should be"),
+    (PreprocessFlag.CONSTANT_IMAGE, "all pixels are equal"),
+    (PreprocessFlag.IMAGE_TOO_SMALL, "the image is smaller than the stamp"),
+    (PreprocessFlag.NO_CONTOUR, "no contour that an ellipse can be fitted to"),
+    (PreprocessFlag.NO_TARGET, "no fitted ellipse qualifies as the target"),
+    (PreprocessFlag.TARGET_OFF_CENTRE, "the nearest ellipse is too far from the image centre"),
+    (PreprocessFlag.TARGET_TOO_SMALL, "a semi-axis of the target is below the least size"),
+    (PreprocessFlag.TARGET_TOO_LARGE, "the minimum enclosing circle is 6 arcsec (23 px) in radius or larger"),
+    (PreprocessFlag.BLENDED, "deblending finds more than one source inside the mask"),
+    (PreprocessFlag.BLENDED_SECOND_CHECK, "the second threshold finds more than two regions inside the mask"),
+    (PreprocessFlag.PIXEL_SCALE_UNKNOWN, "criteria in arcsec were not applied: the pixel scale is unknown"),
+    (PreprocessFlag.ELLIPSE_OUTSIDE_STAMP, "the enlarged ellipse is cut by the stamp's edge"),
+    (PreprocessFlag.NO_SOURCE_DETECTED, "no source above the detection threshold inside the mask"),
+    (PreprocessFlag.BANDS_UNKNOWN, "the bands cannot be made into display colours: not one to three of g, r, i, z"),
+    (PredictionFlag.SIMULATION_TRAINED, "a network trained on simulations judged a real image"),
+    (PredictionFlag.PIXEL_SCALE_UNKNOWN, "the pixel scale of the image is unknown"),
+    (PredictionFlag.OUT_OF_DOMAIN, "the embedding lies farther from the training set than 99 % of its own members"),
+    (PredictionFlag.IN_TRAINING_SET, "the image, or another of its galaxy, was used to fit or calibrate the model"),
+    (PredictionFlag.STALE, "inputs have changed since; `galbase refresh` computes it anew"),
+    (PredictionFlag.BLENDED, "preprocessing found a blend"),
+    (PredictionFlag.UNUSABLE_VECTOR, "the embedding is not finite or has no length; it is NULL"),
+)
 
 REGISTRIES: dict[str, type[enum.IntFlag]] = {
     "observation": ObservationFlag,
@@ -94,8 +95,9 @@ REGISTRIES: dict[str, type[enum.IntFlag]] = {
 
 def definitions() -> list[tuple[str, int, str, str]]:
     """All flags as (registry, value, name, meaning), in order of registry and value."""
+    meaning = {(type(flag), int(flag)): text for flag, text in _MEANING}
     return [
-        (registry, int(flag), str(flag.name), _MEANING[flag])
+        (registry, int(flag), str(flag.name), meaning[flags, int(flag)])
         for registry, flags in REGISTRIES.items()
         for flag in flags
     ]
