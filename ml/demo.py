@@ -19,6 +19,8 @@ from galbase.schema.errors import GalbaseError
 LICENCE = "CC0-1.0"
 CITATION = "galbase simulated survey"
 TRAINING_SET = "demo"
+# As the text describes them, contours of Canny edges lose the target in half of the images; regions lose 3 %.
+CONTOURS = "contours_of=regions"
 
 
 class Runner:
@@ -109,19 +111,19 @@ def _load(run: Runner, survey: Path, size: int, seed: int) -> None:
             "release", "add", name, "--survey", f"simulated {part}", "--licence", LICENCE,
             "--citation", CITATION, "--priority", priority, "--simulated",
         )  # fmt: skip
-    run("ingest", "images", survey / "legacysurvey", "--release", names["legacysurvey"])
+    run("ingest", "images", *sorted((survey / "legacysurvey").glob("*.h5")), "--release", names["legacysurvey"])
     run("ingest", "catalogue", survey / "legacysurvey" / "sweep-sim.fits", "--release", names["legacysurvey"])
     run("ingest", "catalogue", survey / "sdss" / "galSpec-sim.fits", "--release", names["sdss"])
     run("ingest", "spectra", survey / "sdss" / "spectra", "--release", names["sdss"])
     run("ingest", "catalogue", survey / "truth.fits", "--release", names["truth"])
     run("crossmatch", names["legacysurvey"], names["sdss"], "--radius-arcsec", 3)
     run("crossmatch", names["legacysurvey"], names["truth"], "--radius-arcsec", 1)
-    run("preprocess", "--release", names["legacysurvey"], "--config", "galeffnet")
+    run("preprocess", "--release", names["legacysurvey"], "--config", "galeffnet", "--option", CONTOURS)
 
 
 def _learn(run: Runner, config: Config, training_set: str, model: str) -> None:
     if not _exists(config, "SELECT 1 FROM archive.training_set WHERE name = %s", training_set):
-        run("training-set", "create", training_set, "--selection", "galeffnet", "--seed", 1)
+        run("training-set", "create", training_set, "--selection", "galeffnet", "--seed", 1, "--option", CONTOURS)
     if not _exists(config, "SELECT 1 FROM archive.model WHERE name = %s", model):
         run("train", "galeffnet", "--training-set", training_set, "--preset", "tiny", "--name", model)
     run("refresh")
@@ -167,9 +169,19 @@ def _figures(config: Config, model: str) -> dict[str, Any]:
 
 
 def _closing(config: Config, figures: dict[str, Any], seconds: float) -> None:
-    out(f"\nDone in {seconds:.0f} s. The archive stays in {config.data_dir}.")
-    out(json.dumps(figures, indent=1))
+    out("\nOn sky that the training never saw, predicted against label:")
+    for name, scores in figures["test"].items():
+        network, mean = scores["network"], scores["mean"]
+        trees = scores.get("boosted_trees", {}).get("sigma")
+        out(
+            f"  {name}: sigma {network['sigma']:.3f} dex, {network['sigma'] / mean['sigma']:.2f} of the mean predictor's "
+            f"{mean['sigma']:.3f}"
+            + (f" (boosted trees on the catalogue {trees:.3f})" if trees is not None else "")
+            + "; "
+            f"68 % interval covers {network['coverage_68']:.1%} of {network['n']:.0f}"
+        )
     where = shlex.quote(str(config.data_dir))
+    out(f"\nDone in {seconds:.0f} s. The archive stays in {where}.")
     out(f"Connect:  galbase --data-dir {where} db psql")
     out(f'Or with any client:  psql "$(galbase --data-dir {where} db url --role reader)"')
     out(f"Stop:     galbase --data-dir {where} db stop")

@@ -78,7 +78,7 @@ def test_fifty_new_images_and_nothing_else(demo: Any, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     demo.galbase("simulate", "--out", tmp_path / "new", "--size", 50, "--seed", 77)
     demo.galbase("release", "add", "new-images", "--survey", "simulation", "--simulated")
-    demo.galbase("ingest", "images", tmp_path / "new" / "legacysurvey", "--release", "new-images")
+    demo.galbase("ingest", "images", *(tmp_path / "new").rglob("*.h5"), "--release", "new-images")
     before = stamps(demo)
     first = json.loads(demo.galbase("refresh", "--json"))
     after = stamps(demo)
