@@ -23,17 +23,26 @@ def create(
     selection: Annotated[str, typer.Option(help="Which labelled images: galeffnet.")],
     seed: Annotated[int, typer.Option(help="Seed of the split.", min=0)] = 0,
     size: Annotated[int | None, typer.Option(help="Draw at most this many at random.", min=1)] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Preprocessing of the stamps [the selection's own preset].")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Changed preprocessing option, key=value; may be repeated.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Freeze a selection of labelled images, split by sky, under a name.
 
     Example: galbase training-set create main --selection galeffnet --seed 1
     """
+    from galbase.ingest.preprocess.config import parse_options, preset
+    from galbase.ml.selection import selection_named
     from galbase.ml.training_set import create_training_set, split_counts
     from galbase.schema.database import connect
 
+    stamps = preset(config or selection_named(selection).preprocess).with_options(parse_options(option or []))
     with connect(ctx.obj) as connection:
-        made = create_training_set(connection, name, selection, seed, size)
+        made = create_training_set(connection, name, selection, seed, size, stamps)
         counts = split_counts(connection, made.training_set_id)
     report({"training_set": name, "n_member": made.n_member, **counts, "simulated": made.simulated}, as_json)
 

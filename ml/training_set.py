@@ -55,7 +55,12 @@ class TrainingSet:
 
 
 def create_training_set(
-    connection: psycopg.Connection[Any], name: str, selection_name: str, seed: int, size: int | None = None
+    connection: psycopg.Connection[Any],
+    name: str,
+    selection_name: str,
+    seed: int,
+    size: int | None = None,
+    config: PreprocessConfig | None = None,
 ) -> TrainingSet:
     """Freeze a selection with a split by sky; the caller commits.
 
@@ -70,6 +75,8 @@ def create_training_set(
         Seed of the split, and of the draw where `size` is given.
     size : int, optional
         Draw at most this many of the selection at random.
+    config : PreprocessConfig, optional
+        Preprocessing of the stamps; the selection's own preset when None.
 
     Raises
     ------
@@ -79,14 +86,14 @@ def create_training_set(
     selection = selection_named(selection_name)
     if connection.execute("SELECT 1 FROM archive.training_set WHERE name = %s", (name,)).fetchone():
         raise GalbaseError(f"training set {name!r} exists already and is frozen; choose another name.")
-    config = preset(selection.preprocess)
+    config = config or preset(selection.preprocess)
     row = connection.execute(
         "SELECT preprocess_config_id FROM archive.preprocess_config WHERE hash = %s", (config.hash(),)
     ).fetchone()
     if row is None:
         raise GalbaseError(
-            f"no image has been preprocessed with {selection.preprocess!r}; run "
-            f"`galbase preprocess --release NAME --config {selection.preprocess}`."
+            f"no image has been preprocessed with this configuration of {config.method!r} (hash {config.hash()}); run "
+            f"`galbase preprocess --release NAME --config {config.method}` with the same --option."
         )
     config_id = int(row[0])
     images = select_images(connection, selection, config_id)
