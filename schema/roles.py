@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from galbase.schema.config import Config
 
 SCHEMAS = ("archive", "api", "catalogue")
+# Any fixed number: "galbase" in ASCII. Two upgrades of one database wait for each other.
+ADVISORY_LOCK = 0x67616C62617365
+LOCK_TIMEOUT = "30s"
 MINIMUM_SERVER = 150000
 MINIMUM_VECTOR = (0, 8)
 READER_STATEMENT_TIMEOUT = "10min"
@@ -73,11 +76,16 @@ def prepare_database(connection: psycopg.Connection, config: Config) -> None:
     import psycopg
 
     check_server(connection)
-    statements = missing_preparation(connection, config)
+    statements: list[sql.Composed] = []
     try:
         with connection.transaction():
+            # PostgreSQL refuses the same GRANT by two sessions at one moment.
+            lock_for_upgrade(connection)
+            statements = missing_preparation(connection, config)
             for statement in statements:
                 connection.execute(statement)
+    except psycopg.errors.LockNotAvailable as error:
+        raise in_use(connection.info.dbname) from error
     except psycopg.errors.InsufficientPrivilege as error:
         listing = "\n".join(f"{statement.as_string(connection)};" for statement in statements)
         raise GalbaseError(
@@ -85,6 +93,20 @@ def prepare_database(connection: psycopg.Connection, config: Config) -> None:
             f"administrator to run, in database {connection.info.dbname!r}:\n\n{listing}\n\n"
             "and run the command again."
         ) from error
+
+
+def lock_for_upgrade(connection: psycopg.Connection) -> None:
+    """Let other upgrades of this database wait until the current transaction ends; wait for them only so long."""
+    connection.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
+
+
+def in_use(database: str) -> GalbaseError:
+    """The error for a lock that was not free in time."""
+    return GalbaseError(
+        f"database {database!r} is in use: a lock was not free within {LOCK_TIMEOUT}. Nothing was changed. Wait for "
+        "running queries and upgrades to end (they stand in pg_stat_activity), and run the command again."
+    )
 
 
 def check_server(connection: psycopg.Connection) -> None:

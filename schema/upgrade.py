@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from galbase.schema.database import admin_url, connect, connect_url, connection_text, database_url
 from galbase.schema.errors import GalbaseError
-from galbase.schema.roles import grant_reader, prepare_database
+from galbase.schema.roles import grant_reader, in_use, lock_for_upgrade, prepare_database
 from galbase.schema.version import (
     SchemaVersion,
     component_digest,
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection as SAConnection
 
     from galbase.schema.config import Config
-
-# Any fixed number: "galbase" in ASCII. Two upgrades of one database wait for each other.
-ADVISORY_LOCK = 0x67616C62617365
-LOCK_TIMEOUT = "30s"
 
 
 @dataclass(frozen=True)
@@ -84,8 +80,7 @@ def upgrade(config: Config, *, drop_dependents: bool = False) -> UpgradeReport:
         with engine.begin() as shared:
             # Alembic works through SQLAlchemy, the installer through psycopg: one connection, one transaction.
             raw: psycopg.Connection[Any] = shared.connection.driver_connection  # type: ignore[assignment]
-            raw.execute("SELECT set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
-            raw.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
+            lock_for_upgrade(raw)
             before = schema_version(raw)
             _migrate(shared, before)
             for installer in installers():
@@ -100,11 +95,7 @@ def upgrade(config: Config, *, drop_dependents: bool = False) -> UpgradeReport:
     except (psycopg.errors.LockNotAvailable, sa.exc.OperationalError) as error:
         if not isinstance(getattr(error, "orig", error), psycopg.errors.LockNotAvailable):
             raise
-        raise GalbaseError(
-            f"database {connection_text(config)} is in use: a lock was not free within {LOCK_TIMEOUT}. Nothing was "
-            "changed. Wait for running queries and upgrades to end (they stand in pg_stat_activity), and run "
-            "`galbase db upgrade` again."
-        ) from error
+        raise in_use(connection_text(config)) from error
     finally:
         engine.dispose()
     return UpgradeReport(before, after, before != after, time.monotonic() - began)
