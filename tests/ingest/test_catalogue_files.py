@@ -133,8 +133,9 @@ def test_bad_rows_are_rejected_with_reasons(connection, tmp_path, survey_files) 
     made["RA"][6] = 360.0
     made["RA"][7] = 360.00001
     made["RA"][8] = -9999
+    made["RA"][9] = 5000
     report = load(connection, [survey_files.write(made, tmp_path / "a.fits")])
-    assert (report.total("loaded"), report.total("rejected")) == (6, 6)
+    assert (report.total("loaded"), report.total("rejected")) == (5, 7)
     rows = connection.execute("SELECT row_index, native_id, reason FROM archive.rejected_row ORDER BY 1").fetchall()
     assert rows == [
         (0, "9010-330248-0", "no position: ra or dec is missing"),
@@ -143,12 +144,13 @@ def test_bad_rows_are_rejected_with_reasons(connection, tmp_path, survey_files) 
         (3, None, "no valid id"),
         (5, "9010-330248-4", "the id 9010-330248-4 is that of row 4"),
         (8, "9010-330248-8", f"position ra=-9999, dec={made['DEC'][8]:.10g} is not on the sky"),
+        (9, "9010-330248-9", f"position ra=5000, dec={made['DEC'][9]:.10g} is not on the sky"),
     ]
     wrapped = connection.execute(
         "SELECT ra FROM archive.source WHERE native_id IN ('9010-330248-6', '9010-330248-7') ORDER BY native_id"
     ).fetchall()
     assert [row[0] for row in wrapped] == [0.0, pytest.approx(1e-5)]
-    assert one(connection, "SELECT n_row, n_loaded, n_rejected FROM archive.data_file") == (12, 6, 6)
+    assert one(connection, "SELECT n_row, n_loaded, n_rejected FROM archive.data_file") == (12, 5, 7)
 
 
 def test_broken_files_are_rejected_whole_and_the_others_load(connection, tmp_path, survey_files) -> None:

@@ -59,11 +59,17 @@ def test_drop_deletes_only_its_own(fresh_archive) -> None:
         for name in ("keep", "drop"):
             release, _ = add_release(connection, name, survey="s")
             load_sources(connection, release.release_id, name, ["1", "2"], [10, 350], [-5, 5], None, None)
+        connection.execute("INSERT INTO archive.galaxy SELECT source_id, ra, dec, hpx29, 1 FROM archive.source")
         assert drop_release(connection, "drop") == {"sources": 2, "observations": 0, "files": 0}
         rows = connection.execute(
             "SELECT release, count(*) FROM archive.source JOIN archive.data_release USING (release_id) GROUP BY 1"
         ).fetchall()
         assert rows == [("keep", 2)]
+        query = (
+            "SELECT count(*), count(s.source_id) FROM archive.galaxy g "
+            "LEFT JOIN archive.source s ON s.source_id = g.galaxy_id"
+        )
+        assert connection.execute(query).fetchone() == (2, 2)
         with pytest.raises(GalbaseError, match="no release 'drop'"):
             drop_release(connection, "drop")
 
