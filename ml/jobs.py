@@ -269,10 +269,15 @@ def _client(scheduler: str | None, threads: int) -> Iterator[Any]:
         if scheduler is None:
             cluster = stack.enter_context(
                 LocalCluster(
-                    n_workers=1, threads_per_worker=threads, processes=False, dashboard_address=None,
+                    n_workers=1,
+                    threads_per_worker=threads,
+                    processes=False,
+                    # None would still open the default port, on all addresses, and warn where it is taken.
+                    dashboard_address="127.0.0.1:0",
+                    worker_dashboard_address="127.0.0.1:0",
                     silence_logs=logging.ERROR,
                 )
-            )  # fmt: skip
+            )
             yield stack.enter_context(Client(cluster))
             return
         try:
