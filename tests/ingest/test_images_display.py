@@ -133,6 +133,10 @@ def test_broken_files_are_rejected_and_the_others_load(connection: Connection, t
     png = bytearray(picture(folder / "5.5_2.5.png").read_bytes())
     png[len(png) // 2] ^= 0xFF
     (folder / "5.5_2.5.png").write_bytes(png)
+    Image.fromarray(np.full((40, 40, 3), 7, np.uint8)).save(folder / "5.6_2.5.png", compress_level=0)
+    png = bytearray((folder / "5.6_2.5.png").read_bytes())
+    png[2000] ^= 1
+    (folder / "5.6_2.5.png").write_bytes(png)
     (folder / "6.5_2.5.jpg").write_bytes(b"")
     shutil.copy(folder / "1.5_2.5.png", folder / "7.5_2.5.jpg")
     picture(folder / "8.5_97.5.png")
@@ -141,7 +145,7 @@ def test_broken_files_are_rejected_and_the_others_load(connection: Connection, t
     for _ in range(2):
         report = load(connection, target, folder, position_from_name=True)
         assert [name for name, _ in report.rejected] == [
-            "4.5_2.5.jpg", "5.5_2.5.png", "6.5_2.5.jpg", "7.5_2.5.jpg", "8.5_97.5.png",
+            "4.5_2.5.jpg", "5.5_2.5.png", "5.6_2.5.png", "6.5_2.5.jpg", "7.5_2.5.jpg", "8.5_97.5.png",
         ]  # fmt: skip
         assert (report.loaded + report.unchanged, len(state(connection, target))) == (2, 2)
     recorded = dict(

@@ -53,7 +53,7 @@ def write_spec(path: Path, specobjid: Any = "  123", ra: float = 10.0, dec: floa
     )  # fmt: skip
     form = "22A" if isinstance(specobjid, str) else "K"
     values = {"Z": 0.1, "Z_ERR": 1e-5, "ZWARNING": 0, "CLASS": "GALAXY", "SUBCLASS": "", "SN_MEDIAN_ALL": 9.0} | changes
-    forms = {"Z": "E", "Z_ERR": "E", "ZWARNING": "J", "CLASS": "6A", "SUBCLASS": "21A", "SN_MEDIAN_ALL": "E"}
+    forms = {"Z": "E", "Z_ERR": "E", "ZWARNING": "K", "CLASS": "6A", "SUBCLASS": "21A", "SN_MEDIAN_ALL": "E"}
     columns = [fits.Column(name, forms[name], array=[value]) for name, value in values.items()]
     columns += [fits.Column("SPECOBJID", form, array=[specobjid]), fits.Column("PLUG_RA", "D", array=[ra]),
                 fits.Column("PLUG_DEC", "D", array=[dec])]  # fmt: skip
@@ -189,6 +189,21 @@ def test_damaged_files_are_rejected_and_the_others_load(
         assert [name for name, _ in report.rejected] == ["cut.fits", "image.fits", "text.fits"]
         assert len(rows(connection, target)) == 4
     assert "no SDSS spec file: its extensions are PRIMARY" in report.rejected[1][1]
+
+
+def test_a_value_that_cannot_be_stored_rejects_only_its_file(connection: Connection, tmp_path: Path) -> None:
+    target = release(connection, "overflow")
+    for name, warning in (("a", 0), ("b", 2**40), ("c", 4)):
+        write_spec(tmp_path / f"{name}.fits", str(ord(name)), ZWARNING=warning)
+    report = ingest_spectra(connection, target, [tmp_path])
+    assert (report.loaded, report.inserted) == (2, 2)
+    assert [name for name, _ in report.rejected] == ["b.fits"]
+    assert "z_warning" in report.rejected[0][1]
+    assert [row[0] for row in rows(connection, target)] == ["a.fits", "c.fits"]
+    states = connection.execute(
+        "SELECT path, state FROM archive.data_file WHERE release_id = %s ORDER BY 1", (target.release_id,)
+    ).fetchall()
+    assert states == [("a.fits", "loaded"), ("b.fits", "rejected"), ("c.fits", "loaded")]
 
 
 def test_pixels_are_those_of_the_file(test_data: Path) -> None:
