@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv, j0
+from scipy.special import gammaincinv, j0, roots_legendre
 
 FloatArray = NDArray[np.float64]
 
