@@ -30,6 +30,8 @@ class IngestReport:
         Files read and loaded now; files that are as when they were loaded.
     rejected : list of (file, reason)
         Files that cannot be loaded, those found so at an earlier run included.
+    ignored : int
+        Files of the folders that hold something else, such as a catalogue beside the images.
     rows_rejected : int
         Rows of loaded files that were not loaded.
     inserted, changed, deleted : int
@@ -39,6 +41,7 @@ class IngestReport:
     loaded: int = 0
     unchanged: int = 0
     rejected: list[tuple[str, str]] = field(default_factory=list)
+    ignored: int = 0
     rows_rejected: int = 0
     inserted: int = 0
     changed: int = 0
@@ -74,8 +77,12 @@ class Reader(Generic[T]):
     ----------
     wanted : callable
         Whether a file of a folder is of this kind, by its name.
+    is_other : callable
+        Whether a file can be read, but holds something else; such a file of a folder is ignored.
+    formats : frozenset of str
+        Formats of this kind of files.
     format_of : callable
-        Format recorded with a file.
+        Format recorded with a file, one of `formats` where it can be loaded.
     options_hash : callable
         Hash of the options with which a file would be read.
     read : callable
@@ -88,6 +95,8 @@ class Reader(Generic[T]):
     """
 
     wanted: Callable[[Path], bool]
+    is_other: Callable[[Path], bool]
+    formats: frozenset[str]
     format_of: Callable[[Path], str]
     options_hash: Callable[[FilePlace], str]
     read: Callable[[FoundFile], FileItem[T]]
@@ -176,6 +185,7 @@ def ingest_files(
         If a path does not exist.
     """
     files = list_files(paths, reader.wanted)
+    named = {path.absolute() for path in paths if path.is_file()}
     with connection.transaction():
         places = place_files(connection, release.release_id, files)
         known = known_files(connection, release.release_id, places)
@@ -186,11 +196,23 @@ def ingest_files(
         found = inspect_file(
             place, known.get((place.root_id, place.relative)), reader.options_hash(place), rehash=rehash
         )
+        if found.known is not None and found.known.state == "loaded" and found.known.format not in reader.formats:
+            # The record is another ingest's, so nothing may be written over it.
+            if place.file in named:
+                report.rejected.append((place.relative, f"it is loaded as {found.known.format} already"))
+            else:
+                report.ignored += 1
+            advance(1)
+            continue
         if found.judged_before and found.known is not None:
             if found.known.state == "loaded":
                 report.unchanged += 1
             else:
                 report.rejected.append((place.relative, found.known.reason or ""))
+            advance(1)
+            continue
+        if found.known is None and found.unreadable is None and place.file not in named and reader.is_other(place.file):
+            report.ignored += 1
             advance(1)
             continue
         try:

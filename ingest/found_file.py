@@ -41,6 +41,7 @@ class KnownFile:
     options_hash: str
     state: str
     reason: str | None
+    format: str
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def known_files(
 ) -> dict[tuple[int, str], KnownFile]:
     """What is recorded of the files that the release has already, by root and path."""
     rows = connection.execute(
-        "SELECT data_root_id, path, data_file_id, size_bytes, mtime, sha256, options_hash, state, reason "
+        "SELECT data_root_id, path, data_file_id, size_bytes, mtime, sha256, options_hash, state, reason, format "
         "FROM archive.data_file WHERE release_id = %s AND (data_root_id, path) IN "
         "(SELECT * FROM unnest(%s::bigint[], %s::text[]))",
         (release_id, [place.root_id for place in places], [place.relative for place in places]),

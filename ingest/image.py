@@ -99,6 +99,8 @@ def ingest_images(
 
     reader = Reader(
         wanted=lambda path: image_format(path) is not None and not path.name.startswith("."),
+        is_other=lambda path: image_format(path) == "fits-image" and fits_image.holds_no_image(path),
+        formats=frozenset({"hdf5", "jpeg", "png", "fits-image"}),
         format_of=lambda path: image_format(path) or "unknown",
         options_hash=lambda place: _options_hash(place, options),
         read=lambda found: _read(found, options),

@@ -36,6 +36,7 @@ def write_report(
         "files_loaded": report.loaded,
         "files_unchanged": report.unchanged,
         "files_rejected": len(report.rejected),
+        "files_ignored": report.ignored,
         "rows_rejected": report.rows_rejected,
         "inserted": report.inserted,
         "changed": report.changed,

@@ -20,7 +20,7 @@ from galbase.ingest.observed_source import (
     settle_sources,
 )
 from galbase.ingest.readers.fits_image import is_fits_name
-from galbase.ingest.readers.sdss_spectrum import SdssSpectrum, read_sdss_spectrum
+from galbase.ingest.readers.sdss_spectrum import SdssSpectrum, holds_no_spectrum, read_sdss_spectrum
 from galbase.ingest.releases import Release
 from galbase.schema.flags import ObservationFlag
 
@@ -73,6 +73,8 @@ def ingest_spectra(
     options_hash = hash_options({"algorithm_version": ALGORITHM_VERSION})
     reader = Reader(
         wanted=lambda path: is_fits_name(path) and not path.name.startswith("."),
+        is_other=holds_no_spectrum,
+        formats=frozenset({FORMAT}),
         format_of=lambda _: FORMAT,
         options_hash=lambda _: options_hash,
         read=_read,

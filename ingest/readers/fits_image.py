@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from galbase.ingest.readers.image_file import UNKNOWN, ImageFile
-from galbase.ingest.readers.whole_fits import open_whole
+from galbase.ingest.readers.whole_fits import fits_outline, open_whole
 from galbase.schema.errors import GalbaseError
 
 SUFFIXES = (".fits", ".fit", ".fts")
@@ -23,6 +23,12 @@ def is_fits_name(path: Path) -> bool:
     if suffixes and suffixes[-1] in COMPRESSIONS:
         suffixes.pop()
     return bool(suffixes) and suffixes[-1] in SUFFIXES
+
+
+def holds_no_image(path: Path) -> bool:
+    """Whether a FITS file can be read and holds tables only."""
+    outline = fits_outline(path)
+    return outline is not None and not any(has_pixels for _, has_pixels in outline)
 
 
 def read_fits_image(path: Path) -> ImageFile:

@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galbase.ingest.readers.whole_fits import open_whole
+from galbase.ingest.readers.whole_fits import fits_outline, open_whole
 from galbase.schema.errors import GalbaseError
+
+_DESI = frozenset({"B_FLUX", "FIBERMAP", "REDSHIFTS"})
+_SDSS = frozenset({"COADD", "SPECOBJ"})
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,12 @@ class SpectrumPixels:
     ivar: npt.NDArray[np.float64]
 
 
+def holds_no_spectrum(path: Path) -> bool:
+    """Whether a FITS file can be read and is neither an SDSS spec file nor one of DESI's spectra."""
+    outline = fits_outline(path)
+    return outline is not None and not (_SDSS | _DESI) & {name for name, _ in outline}
+
+
 def read_sdss_spectrum(path: Path) -> SdssSpectrum:
     """Read an SDSS spec file's details, after checking that its spectrum is whole.
 
@@ -106,7 +115,7 @@ def read_spectrum_pixels(path: Path) -> SpectrumPixels:
 def _read(path: Path) -> tuple[SpectrumPixels, dict[str, Any]]:
     with open_whole(path) as hdus:
         names = [hdu.name.upper() for hdu in hdus]
-        if "B_FLUX" in names or "FIBERMAP" in names or "REDSHIFTS" in names:
+        if _DESI & set(names):
             raise GalbaseError(f"{path.name} is a DESI file; only SDSS spec files can be loaded so far.")
         if "COADD" not in names or "SPECOBJ" not in names:
             raise GalbaseError(

@@ -13,6 +13,24 @@ from galbase.schema.errors import GalbaseError
 _DAMAGE = ("truncated", "Checksum verification failed", "Datasum verification failed")
 
 
+def fits_outline(path: Path) -> list[tuple[str, bool]] | None:
+    """Name in capitals, and whether it holds pixels of two or three dimensions, of each part of a FITS file.
+
+    Returns
+    -------
+    list of (name, has pixels), or None if the file cannot be read
+    """
+    from astropy.io import fits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with fits.open(path, memmap=False) as hdus:
+                return [(hdu.name.upper(), bool(hdu.is_image and len(hdu.shape) in (2, 3))) for hdu in hdus]
+        except (OSError, TypeError, ValueError, EOFError, KeyError, IndexError):
+            return None
+
+
 @contextmanager
 def open_whole(path: Path) -> Iterator[Any]:
     """Open a FITS file as `astropy.io.fits.open` does, without memory map and with checksums verified.

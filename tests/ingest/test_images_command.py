@@ -34,9 +34,9 @@ def test_from_files_to_cutouts(galbase: Any, archive: Any, test_data: Path, tmp_
     )  # fmt: skip
     assert status == 0, text
     assert json.loads(out) == {
-        "files_loaded": 4, "files_unchanged": 0, "files_rejected": 0, "rows_rejected": 0, "inserted": 4, "changed": 0,
-        "deleted": 0, "in_release": 4, "with_position": 4, "without_position": 0, "position_differs": 0,
-        "manifest_rows_unused": 0, "rejected": [],
+        "files_loaded": 4, "files_unchanged": 0, "files_rejected": 0, "files_ignored": 0, "rows_rejected": 0,
+        "inserted": 4, "changed": 0, "deleted": 0, "in_release": 4, "with_position": 4,
+        "without_position": 0, "position_differs": 0, "manifest_rows_unused": 0, "rejected": [],
     }  # fmt: skip
     (tmp_path / "bad.fits").write_text("no FITS")
     status, out, text = galbase("ingest", "spectra", pairs / "spectra", tmp_path / "bad.fits", "--release", "spectra")

@@ -12,13 +12,16 @@ import pytest
 from astropy import units
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from astropy.table import Table
 from astropy.wcs import WCS
 
+from galbase.ingest.catalogue import load_sources
 from galbase.ingest.image import ImageOptions, ingest_images
 from galbase.ingest.manifest import read_manifest
 from galbase.ingest.readers.fits_image import read_fits_image
 from galbase.ingest.releases import add_release
 from galbase.schema.errors import GalbaseError
+from galbase.schema.files import file_facts, record_file, register_root
 from galbase.schema.flags import ObservationFlag as Flag
 
 
@@ -151,3 +154,27 @@ def test_ingest_prefers_manifest_then_header_then_name(
     assert [row[3] for row in found] == [alone, alone | Flag.POSITION_FROM_NAME, alone | Flag.POSITION_DIFFERS]
     assert [row[4] for row in found] == [0.262, 0.3, 0.5]
     assert [row[5] for row in found] == [["g", "r", "z"], ["i", "r", "g"], ["i", "r", "g"]]
+
+
+def test_a_catalogue_beside_the_images_is_left_alone(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
+    target, _ = add_release(connection, "beside", survey="test")
+    write(tmp_path / "a.fits", wcs=world())
+    table = tmp_path / "table.fits"
+    Table({"ra": [1.0], "dec": [2.0]}).write(table)
+    report = ingest_images(connection, target, [tmp_path], ImageOptions())
+    assert (report.loaded, report.ignored, report.rejected) == (1, 1, [])
+    with connection.transaction():
+        root = register_root(connection, tmp_path)
+        number = record_file(
+            connection, release_id=target.release_id, root_id=root, path="table.fits", format="fits",
+            facts=file_facts(table), options_hash="", state="loaded",
+        )  # fmt: skip
+        load_sources(connection, target.release_id, "beside", ["a.fits"], [150.0], [2.0], None, number)
+    for paths, rejected in (([tmp_path], []), ([table], [("table.fits", "it is loaded as fits already")])):
+        assert ingest_images(connection, target, paths, ImageOptions()).rejected == rejected
+        recorded = connection.execute(
+            "SELECT format, state FROM archive.data_file WHERE data_file_id = %s", (number,)
+        ).fetchone()
+        assert recorded == ("fits", "loaded")
+    flags = connection.execute("SELECT flag FROM archive.observation WHERE release_id = %s", (target.release_id,))
+    assert flags.fetchall() == [(0,)]

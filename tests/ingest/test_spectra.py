@@ -186,9 +186,10 @@ def test_damaged_files_are_rejected_and_the_others_load(
     fits.PrimaryHDU(np.zeros((4, 4))).writeto(tmp_path / "image.fits")
     for _ in range(2):
         report = ingest_spectra(connection, target, [tmp_path])
-        assert [name for name, _ in report.rejected] == ["cut.fits", "image.fits", "text.fits"]
-        assert len(rows(connection, target)) == 4
-    assert "no SDSS spec file: its extensions are PRIMARY" in report.rejected[1][1]
+        assert [name for name, _ in report.rejected] == ["cut.fits", "text.fits"]
+        assert (report.ignored, len(rows(connection, target))) == (1, 4)
+    report = ingest_spectra(connection, target, [tmp_path / "image.fits"])
+    assert "no SDSS spec file: its extensions are PRIMARY" in report.rejected[0][1]
 
 
 def test_a_value_that_cannot_be_stored_rejects_only_its_file(connection: Connection, tmp_path: Path) -> None:
