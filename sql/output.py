@@ -1,0 +1,204 @@
+"""Writes results as table, CSV, JSON, FITS, VOTable or Parquet, with licence and citation."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TextIO
+
+from galbase.schema.console import note
+from galbase.schema.console import table as write_table
+from galbase.schema.errors import GalbaseError, UsageError
+from galbase.sql.column_values import text_of
+from galbase.sql.query import Result
+
+TABLE_ROWS = 1000
+
+
+class OutputFormat(StrEnum):
+    """How a result is written."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    fits = "fits"
+    votable = "votable"
+    parquet = "parquet"
+
+
+_SUFFIXES = {
+    ".csv": OutputFormat.csv, ".json": OutputFormat.json, ".fits": OutputFormat.fits, ".fit": OutputFormat.fits,
+    ".vot": OutputFormat.votable, ".votable": OutputFormat.votable, ".xml": OutputFormat.votable,
+    ".parquet": OutputFormat.parquet,
+}  # fmt: skip
+
+
+def choose_format(wanted: OutputFormat | None, out: Path | None) -> OutputFormat:
+    """The format asked for, or the one that the file's name says; a table on the terminal without either.
+
+    Raises
+    ------
+    UsageError
+        If the name says nothing, or a binary format has no file.
+    """
+    if wanted is None:
+        if out is None:
+            return OutputFormat.table
+        found = _SUFFIXES.get(out.suffix.lower())
+        if found is None:
+            raise UsageError(
+                f"--out {out}: the ending {out.suffix!r} names no format; add --format, or end it in one of "
+                f"{', '.join(_SUFFIXES)}."
+            )
+        return found
+    if out is None and wanted in (OutputFormat.fits, OutputFormat.parquet):
+        raise UsageError(f"--format {wanted} is binary and needs a file: add --out FILE.")
+    return wanted
+
+
+def write_result(result: Result, wanted: OutputFormat, out: Path | None) -> int:
+    """Write a result to a file, or to standard output, and return the number of rows.
+
+    A file appears complete or not at all; one that exists is replaced. Where the format has no place for licence and
+    citation (table, CSV), they are noted on standard error.
+
+    Raises
+    ------
+    GalbaseError
+        If the file cannot be written, or reading fails underway.
+    """
+    if out is None:
+        n_row = _to_stream(result, wanted)
+    else:
+        n_row = _to_file(result, wanted, out)
+        note(f"{n_row} rows in {out}")
+    if wanted in (OutputFormat.table, OutputFormat.csv):
+        for credit in result.credits:
+            note(
+                f"data: {credit.release}; licence: {credit.licence or 'not stated'}; "
+                f"cite: {credit.citation or 'not stated'}"
+            )
+    return n_row
+
+
+def _to_stream(result: Result, wanted: OutputFormat) -> int:
+    if wanted is OutputFormat.votable:
+        from galbase.sql.output_votable import write_votable
+
+        return write_votable(result, sys.stdout.buffer)
+    return _TEXT_WRITERS[wanted](result, sys.stdout)
+
+
+def _to_file(result: Result, wanted: OutputFormat, out: Path) -> int:
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.absolute().parent)
+        os.close(handle)
+    except OSError as error:
+        raise GalbaseError(f"--out {out} cannot be written: {error.strerror}. Name another file.") from error
+    part = Path(name)
+    try:
+        if wanted in _TEXT_WRITERS:
+            with part.open("w", encoding="utf-8", newline="") as stream:
+                n_row = _TEXT_WRITERS[wanted](result, stream)
+        else:
+            n_row = _binary_writer(wanted)(result, part)
+        # mkstemp makes files that only their owner may read; a result is as readable as any file the user makes.
+        mask = os.umask(0)
+        os.umask(mask)
+        part.chmod(0o666 & ~mask)
+        part.replace(out)
+    except OSError as error:
+        raise GalbaseError(f"--out {out} cannot be written: {error.strerror or error}.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return n_row
+
+
+def _binary_writer(wanted: OutputFormat) -> Callable[[Result, Path], int]:
+    if wanted is OutputFormat.fits:
+        from galbase.sql.output_fits import write_fits
+
+        return write_fits
+    if wanted is OutputFormat.parquet:
+        from galbase.sql.output_parquet import write_parquet
+
+        return write_parquet
+    from galbase.sql.output_votable import write_votable
+
+    return write_votable
+
+
+def _write_table(result: Result, stream: TextIO) -> int:
+    """Rows in columns; at most `TABLE_ROWS` of them, since a table is for the eye."""
+    rows: list[Any] = []
+    more = False
+    for batch in result.batches:
+        rows += batch
+        if len(rows) > TABLE_ROWS:
+            rows, more = rows[:TABLE_ROWS], True
+            break
+    heads = [f"{column.name} [{column.unit}]" if column.unit else column.name for column in result.columns]
+    shown = [[value if isinstance(value, float | int) else text_of(value) for value in row] for row in rows]
+    if stream is sys.stdout:
+        write_table(heads, shown)
+    else:
+        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
+        writer.writerow(heads)
+        writer.writerows(["" if value is None else value for value in row] for row in shown)
+    note(f"the first {TABLE_ROWS} rows; use --format csv for all" if more else f"{len(rows)} rows")
+    return len(rows)
+
+
+def _write_csv(result: Result, stream: TextIO) -> int:
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([column.name for column in result.columns])
+    n_row = 0
+    for batch in result.batches:
+        writer.writerows([_csv_value(value) for value in row] for row in batch)
+        n_row += len(batch)
+    return n_row
+
+
+def _csv_value(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, int | float) else text_of(value)
+
+
+def _write_json(result: Result, stream: TextIO) -> int:
+    """One object: releases, columns, rows; NaN and infinities, which JSON lacks, as null."""
+    names = [column.name for column in result.columns]
+    head = {"releases": [vars(credit) for credit in result.credits], "columns": [vars(c) for c in result.columns]}
+    stream.write(json.dumps(head)[:-1] + ', "rows": [')
+    n_row = 0
+    for batch in result.batches:
+        for row in batch:
+            record = dict(zip(names, map(_json_value, row), strict=True))
+            stream.write((",\n" if n_row else "\n") + json.dumps(record, default=text_of))
+            n_row += 1
+    stream.write("\n]}\n")
+    return n_row
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list):
+        return [_json_value(item) for item in value]
+    return value
+
+
+_TEXT_WRITERS: dict[OutputFormat, Callable[[Result, TextIO], int]] = {
+    OutputFormat.table: _write_table,
+    OutputFormat.csv: _write_csv,
+    OutputFormat.json: _write_json,
+}
