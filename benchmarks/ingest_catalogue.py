@@ -23,7 +23,7 @@ from psycopg import sql
 from pyarrow import parquet
 
 from galbase.ingest.catalogue_file import CatalogueOptions, ingest_catalogues
-from galbase.ingest.releases import add_release, drop_release
+from galbase.ingest.releases import add_release
 from galbase.schema.bulk import column_types
 from galbase.schema.config import Config
 from galbase.schema.database import connect
@@ -155,7 +155,7 @@ def measure(connection: Any, path: Path, name: str, tables: list[tuple[str, str]
         target_ratio=0.5,
         cores=os.cpu_count(),
     )
-    drop_release(connection, name)
+    connection.execute("TRUNCATE archive.source CASCADE")
 
 
 def measure_packing(n: int) -> None:
