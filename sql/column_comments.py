@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 _COMMENT = re.compile(r"^(?P<text>.+?)(?: \[unit: (?P<unit>[^\]]+)\])?(?: \[ucd: (?P<ucd>[^\]]+)\])?$", re.DOTALL)
 # Columns of functions that the SQL standard's body names, and of views, with the columns they read of the same name.
 _RESULT_COLUMNS = """
-SELECT c.relname, a.attname, col_description(c.oid, a.attnum), 'pg_class'::regclass::oid::bigint, c.oid::bigint
-FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+SELECT c.relname, a.attname, col_description(c.oid, a.attnum), c.oid::bigint
+FROM archive.installed_object i JOIN pg_class c ON i.kind = 'view' AND c.oid = to_regclass(i.signature)
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relnamespace = 'api'::regnamespace AND c.relkind = 'v'
 UNION ALL
 SELECT p.proname, u.name,
        (SELECT substr(l.line, length(u.name) + 3)
         FROM regexp_split_to_table(obj_description(p.oid, 'pg_proc'), E'\\n') l (line)
         WHERE l.line LIKE replace(u.name, '_', '\\_') || ': %' LIMIT 1),
-       'pg_proc'::regclass::oid::bigint, p.oid::bigint
-FROM pg_proc p CROSS JOIN LATERAL unnest(p.proargnames, p.proargmodes) u (name, mode)
+       p.oid::bigint
+FROM archive.installed_object i JOIN pg_proc p ON i.kind = 'function' AND p.oid = to_regprocedure(i.signature)
+CROSS JOIN LATERAL unnest(p.proargnames, p.proargmodes) u (name, mode)
 WHERE p.pronamespace = 'api'::regnamespace AND p.proretset AND u.mode IN ('t', 'o')
 """
 _READ_COLUMNS = """
@@ -60,7 +62,7 @@ def parse_comment(comment: str) -> Description:
 
 
 def describe_columns(connection: psycopg.Connection) -> None:
-    """Rewrite the rows of schema api in `archive.column_metadata` and complete the views' comments.
+    """Rewrite the rows of schema api in `archive.column_metadata` for all that the installer made.
 
     Raises
     ------
@@ -78,7 +80,7 @@ def describe_columns(connection: psycopg.Connection) -> None:
     for oid, name, schema, table in connection.execute(_READ_COLUMNS):
         read.setdefault((oid, name), set()).add((schema, table, name))
     waiting: dict[tuple[str, str, str], tuple[int, str]] = {}
-    for table, name, comment, _, oid in connection.execute(_RESULT_COLUMNS).fetchall():
+    for table, name, comment, oid in connection.execute(_RESULT_COLUMNS).fetchall():
         if comment:
             known["api", table, name] = parse_comment(comment)
         else:
