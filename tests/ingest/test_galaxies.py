@@ -171,6 +171,22 @@ def test_a_chain_is_cut_where_two_of_one_release_would_meet(connection: Connecti
     assert members(connection) == {a[0]: a[0], b[0]: a[0], c[0]: a[1], a[1]: a[1]}
 
 
+def test_a_chain_longer_than_there_are_releases_is_cut_everywhere(connection: Connection) -> None:
+    links = 9
+    a = sources(connection, "a", 1, [3.0 * i for i in range(links)])
+    b = sources(connection, "b", 2, [3.0 * i + 1 for i in range(links)])
+    c = sources(connection, "c", 3, [3.0 * i + 2 for i in range(links)])
+    for left, right in (("a", "b"), ("b", "c"), ("a", "c")):
+        crossmatch(connection, left, right, 1.2)
+    rebuild_galaxies(connection)
+    wanted = {a[i]: a[i] for i in range(links)} | {b[i]: a[i] for i in range(links)}
+    wanted |= {c[i]: a[i + 1] for i in range(links - 1)}
+    found = members(connection)
+    # The last one of c has nobody beyond it: it joins b, whose galaxy has c's neighbour before it already.
+    assert found.pop(c[-1]) == c[-1]
+    assert found == wanted
+
+
 def test_of_two_of_one_release_the_nearer_in_steps_stays(connection: Connection) -> None:
     a = sources(connection, "a", 1, [0.0])
     b = sources(connection, "b", 2, [1.0])
