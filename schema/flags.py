@@ -57,7 +57,7 @@ class PredictionFlag(enum.IntFlag):
 _MEANING: tuple[tuple[enum.IntFlag, str], ...] = (
     (ObservationFlag.POSITION_UNKNOWN, "no position in manifest, file name or header: belongs to no source"),
     (ObservationFlag.POSITION_FROM_NAME, "the position was read from the file name"),
-    (ObservationFlag.POSITION_DIFFERS, "manifest, header, file name differ by over 1 arcsec; the first of them is used"),
+    (ObservationFlag.POSITION_DIFFERS, "manifest, header, file name differ by over 1 arcsec; the first is used"),
     (ObservationFlag.PIXEL_SCALE_UNKNOWN, "the pixel scale is not known: no criterion in arcsec is applied"),
     (ObservationFlag.NO_CATALOGUE_SOURCE, "no catalogue row in this release: the source comes from the file itself"),
     (ObservationFlag.DISPLAY_IMAGE, "display colours (JPEG or PNG), not calibrated fluxes"),
