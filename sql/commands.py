@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from galbase.schema.errors import GalbaseError, UsageError
-from galbase.sql.output import OutputFormat
+from galbase.sql.output_format import OutputFormat, choose_format
 from galbase.sql.position import parse_dec, parse_ra, parse_radius_arcsec
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _answer(
     release: str | None,
 ) -> None:
     from galbase.schema.database import connect
-    from galbase.sql.output import choose_format, write_result
+    from galbase.sql.output import write_result
     from galbase.sql.query import run_query
 
     chosen = choose_format(output_format, out)

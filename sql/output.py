@@ -9,58 +9,17 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, TextIO
 
 from galbase.schema.console import note
 from galbase.schema.console import table as write_table
-from galbase.schema.errors import GalbaseError, UsageError
+from galbase.schema.errors import GalbaseError
 from galbase.sql.column_values import text_of
+from galbase.sql.output_format import OutputFormat
 from galbase.sql.query import Result
 
 TABLE_ROWS = 1000
-
-
-class OutputFormat(StrEnum):
-    """How a result is written."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
-    fits = "fits"
-    votable = "votable"
-    parquet = "parquet"
-
-
-_SUFFIXES = {
-    ".csv": OutputFormat.csv, ".json": OutputFormat.json, ".fits": OutputFormat.fits, ".fit": OutputFormat.fits,
-    ".vot": OutputFormat.votable, ".votable": OutputFormat.votable, ".xml": OutputFormat.votable,
-    ".parquet": OutputFormat.parquet,
-}  # fmt: skip
-
-
-def choose_format(wanted: OutputFormat | None, out: Path | None) -> OutputFormat:
-    """The format asked for, or the one that the file's name says; a table on the terminal without either.
-
-    Raises
-    ------
-    UsageError
-        If the name says nothing, or a binary format has no file.
-    """
-    if wanted is None:
-        if out is None:
-            return OutputFormat.table
-        found = _SUFFIXES.get(out.suffix.lower())
-        if found is None:
-            raise UsageError(
-                f"--out {out}: the ending {out.suffix!r} names no format; add --format, or end it in one of "
-                f"{', '.join(_SUFFIXES)}."
-            )
-        return found
-    if out is None and wanted in (OutputFormat.fits, OutputFormat.parquet):
-        raise UsageError(f"--format {wanted} is binary and needs a file: add --out FILE.")
-    return wanted
 
 
 def write_result(result: Result, wanted: OutputFormat, out: Path | None) -> int:
@@ -143,6 +102,7 @@ def _write_table(result: Result, stream: TextIO) -> int:
         rows += batch
         if len(rows) > TABLE_ROWS:
             rows, more = rows[:TABLE_ROWS], True
+            result.batches.close()
             break
     heads = [f"{column.name} [{column.unit}]" if column.unit else column.name for column in result.columns]
     shown = [[value if isinstance(value, float | int) else text_of(value) for value in row] for row in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from galbase.sql.column_values import by_column, masked_array, number_rows, text_of
 from galbase.sql.query import Result
@@ -51,16 +51,16 @@ def write_votable(result: Result, target: Path | BinaryIO) -> int:
     n_row = len(values[0])
     table.create_arrays(n_row)
     for field, column, read in zip(table.fields, result.columns, values, strict=True):
-        name = field.ID
-        mask: Any = np.fromiter((value is None for value in read), dtype=bool, count=n_row)
+        # Through the data beneath the mask: a masked array refuses arrays as elements.
+        cells = table.array.data[field.ID]
         if column.kind in ("floats", "integers"):
             for index, row in enumerate(number_rows(column, read)):
-                table.array[name][index] = np.ma.MaskedArray(row, mask=np.zeros(len(row), dtype=bool))
+                cells[index] = np.ma.MaskedArray(row, mask=np.zeros(len(row), dtype=bool))
         elif column.kind in ("text", "texts"):
             for index, value in enumerate(read):
-                table.array[name][index] = text_of(value) or ""
+                cells[index] = text_of(value) or ""
         else:
-            table.array[name][:] = masked_array(column, read).data
-        table.array.mask[name] = mask
+            cells[:] = masked_array(column, read).data
+        table.array.mask[field.ID] = np.fromiter((value is None for value in read), dtype=bool, count=n_row)
     document.to_xml(str(target) if isinstance(target, Path) else target)
     return n_row

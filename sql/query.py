@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,15 +37,15 @@ class Result:
     ----------
     statement : str
     columns : tuple of ResultColumn
-    batches : iterator of list of tuple
-        Rows in the order of the columns; reads from the server as it goes.
+    batches : generator of list of tuple
+        Rows in the order of the columns; reads from the server as it goes, and cancels the statement when closed.
     credits : tuple of ReleaseCredit
         Releases whose data the result may hold.
     """
 
     statement: str
     columns: tuple[ResultColumn, ...]
-    batches: Iterator[list[Row]]
+    batches: Generator[list[Row]]
     credits: tuple[ReleaseCredit, ...]
 
 
@@ -121,7 +122,7 @@ def _describe(connection: psycopg.Connection, statement: str, parameters: Mappin
     return connection.pgconn.describe_prepared(b"")
 
 
-def _guarded(rows: Iterator[Row], connection: psycopg.Connection) -> Iterator[Row]:
+def _guarded(rows: Iterator[Row], connection: psycopg.Connection) -> Generator[Row]:
     """The rows, with PostgreSQL's complaints as errors of the user's."""
     import psycopg
 
@@ -146,19 +147,21 @@ def _guarded(rows: Iterator[Row], connection: psycopg.Connection) -> Iterator[Ro
         raise GalbaseError(str(error).strip()) from error
 
 
-def _batches(first: Row | None, rows: Iterator[Row], limit: int | None) -> Iterator[list[Row]]:
+def _batches(first: Row | None, rows: Generator[Row], limit: int | None) -> Generator[list[Row]]:
     if first is None or limit == 0:
+        rows.close()
         return
     batch = [first]
     n_read = 1
-    if limit is None or limit > 1:
-        for row in rows:
-            batch.append(row)
-            n_read += 1
-            if n_read == limit:
-                break
-            if len(batch) == BATCH_ROWS:
-                yield batch
-                batch = []
-    if batch:
-        yield batch
+    with closing(rows):
+        if limit != 1:
+            for row in rows:
+                batch.append(row)
+                n_read += 1
+                if n_read == limit:
+                    break
+                if len(batch) == BATCH_ROWS:
+                    yield batch
+                    batch = []
+        if batch:
+            yield batch
