@@ -115,9 +115,7 @@ class Writer:
 
     def record_loaded(self, item: FileItem[Any]) -> int:
         """Record a loaded file with its rejected rows, and return its data_file_id."""
-        number = self._record(
-            item.found, "loaded", None, item.n_row, item.n_loaded, item.n_row - item.n_loaded
-        )
+        number = self._record(item.found, "loaded", None, item.n_row, item.n_loaded, item.n_row - item.n_loaded)
         if item.rejected_rows or item.known_id is not None:
             record_rejected_rows(self.connection, number, item.rejected_rows)
         return number

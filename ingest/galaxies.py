@@ -170,9 +170,7 @@ def rebuild_galaxies(connection: psycopg.Connection[Any]) -> GalaxyCount:
         members = connection.execute(_MEMBER).rowcount
         galaxies += connection.execute(_OBSOLETE).rowcount
         totals = connection.execute("SELECT count(DISTINCT galaxy_id), count(*) FROM galbase_member").fetchone()
-        connection.execute(
-            "DROP TABLE galbase_link, galbase_neighbour, galbase_label, galbase_crowded, galbase_member"
-        )
+        connection.execute("DROP TABLE galbase_link, galbase_neighbour, galbase_label, galbase_crowded, galbase_member")
     if totals is None:
         raise RuntimeError("a count returned no row")
     return GalaxyCount(int(totals[0]), int(totals[1]), galaxies, members)

@@ -52,9 +52,7 @@ def stage_rows(
         sql.SQL(", {} ").format(sql.Identifier(name)) + _TYPES[type_] for name, type_ in details.items()
     )
     connection.execute(
-        sql.SQL("CREATE TEMP TABLE {} ({} {}) ON COMMIT DROP").format(
-            sql.Identifier(STAGED), sql.SQL(_COMMON), further
-        )
+        sql.SQL("CREATE TEMP TABLE {} ({} {}) ON COMMIT DROP").format(sql.Identifier(STAGED), sql.SQL(_COMMON), further)
     )
     masked = np.ma.array(source_ids, mask=source_ids < 0)
     copy_columns(connection, "pg_temp", STAGED, {**columns, "source_id": masked})

@@ -18,7 +18,13 @@ import numpy.typing as npt
 from galbase.schema.errors import GalbaseError
 
 LEVELS: dict[str, float] = {
-    "q025": 0.025, "q05": 0.05, "q16": 0.16, "q50": 0.5, "q84": 0.84, "q95": 0.95, "q975": 0.975,
+    "q025": 0.025,
+    "q05": 0.05,
+    "q16": 0.16,
+    "q50": 0.5,
+    "q84": 0.84,
+    "q95": 0.95,
+    "q975": 0.975,
 }
 MIN_RESIDUAL = 80  # the 2.5 % quantile of fewer than 39 does not exist; of 80 it is the second smallest
 

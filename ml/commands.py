@@ -9,11 +9,12 @@ import typer
 
 from galbase.schema.console import note, report, table
 
-training_set = typer.Typer(no_args_is_help=True, help="Freeze labelled images with a split by sky.")
+training_set = typer.Typer(
+    no_args_is_help=True,
+    help="Freeze labelled images with a split by sky.\n\nExample: galbase training-set list",
+)
 Json = Annotated[bool, typer.Option("--json", help="Report as one JSON object.")]
-Scheduler = Annotated[
-    str | None, typer.Option(help="Dask scheduler, tcp://host:8786 [a cluster in this process].")
-]
+Scheduler = Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786 [a cluster in this process].")]
 
 
 @training_set.command("create")
@@ -63,9 +64,7 @@ def list_sets(ctx: typer.Context, as_json: Json = False) -> None:
 
 
 @training_set.command("show")
-def show(
-    ctx: typer.Context, name: Annotated[str, typer.Argument(help="Training set.")], as_json: Json = False
-) -> None:
+def show(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Training set.")], as_json: Json = False) -> None:
     """Show a training set: its selection, split and hash.
 
     Example: galbase training-set show main

@@ -173,11 +173,11 @@ def _closing(config: Config, figures: dict[str, Any], seconds: float) -> None:
     for name, scores in figures["test"].items():
         network, mean = scores["network"], scores["mean"]
         trees = scores.get("boosted_trees", {}).get("sigma")
+        ratio = network["sigma"] / mean["sigma"]
+        beside = "" if trees is None else f" (boosted trees on the catalogue {trees:.3f})"
         out(
-            f"  {name}: sigma {network['sigma']:.3f} dex, {network['sigma'] / mean['sigma']:.2f} of the mean predictor's "
-            f"{mean['sigma']:.3f}"
-            + (f" (boosted trees on the catalogue {trees:.3f})" if trees is not None else "")
-            + "; "
+            f"  {name}: sigma {network['sigma']:.3f} dex, "
+            f"{ratio:.2f} of the mean predictor's {mean['sigma']:.3f}{beside}; "
             f"68 % interval covers {network['coverage_68']:.1%} of {network['n']:.0f}"
         )
     where = shlex.quote(str(config.data_dir))

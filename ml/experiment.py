@@ -205,9 +205,7 @@ def _fit(
     return fit(network, parts[0], parts[1], config, request.seed, on_epoch)
 
 
-def _infer(
-    network: Network, sample: Sample, recipe: Recipe, scaler: LabelScaler, part: str, key: str
-) -> Inference:
+def _infer(network: Network, sample: Sample, recipe: Recipe, scaler: LabelScaler, part: str, key: str) -> Inference:
     rows = sample.rows(part)
     ids = [int(each) for each in sample.observation_id[rows]]
     return infer(network, scaler, _inputs(sample, recipe, rows), ids, key)

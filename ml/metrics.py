@@ -74,8 +74,7 @@ def interval_metrics(true: npt.ArrayLike, quantiles: dict[str, npt.NDArray[np.fl
         ``q025`` to ``q975``, each ``(n,)``.
     """
     return {
-        f"coverage_{level}": coverage(true, quantiles[low], quantiles[high])
-        for level, (low, high) in INTERVALS.items()
+        f"coverage_{level}": coverage(true, quantiles[low], quantiles[high]) for level, (low, high) in INTERVALS.items()
     }
 
 

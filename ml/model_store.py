@@ -137,10 +137,12 @@ def weights_to_bytes(network: Network) -> bytes:
     from safetensors.numpy import save
 
     return bytes(
-        save({
-            f"{index:05d}/{variable.path}": np.ascontiguousarray(np.asarray(variable.numpy()))
-            for index, variable in enumerate(network.training.weights)
-        })
+        save(
+            {
+                f"{index:05d}/{variable.path}": np.ascontiguousarray(np.asarray(variable.numpy()))
+                for index, variable in enumerate(network.training.weights)
+            }
+        )
     )
 
 
@@ -265,9 +267,7 @@ def build_embedding_index(connection: psycopg.Connection[Any], model_id: int, di
     connection.execute(
         sql.SQL(
             "CREATE INDEX {} ON {} USING hnsw ((vec::halfvec({})) halfvec_ip_ops) WITH (m = 16, ef_construction = 128)"
-        ).format(
-            sql.Identifier(name), sql.Identifier("archive", f"embedding_{model_id}"), sql.Literal(dimension)
-        )
+        ).format(sql.Identifier(name), sql.Identifier("archive", f"embedding_{model_id}"), sql.Literal(dimension))
     )
     return True
 

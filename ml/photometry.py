@@ -36,9 +36,7 @@ ORDER BY o.observation_id, (l.source_id = o.source_id) DESC, other.separation_ar
 """
 
 
-def photometry(
-    connection: psycopg.Connection[Any], observation_id: Sequence[int]
-) -> npt.NDArray[np.float64] | None:
+def photometry(connection: psycopg.Connection[Any], observation_id: Sequence[int]) -> npt.NDArray[np.float64] | None:
     """Catalogue features of images, in their order; NaN rows where a galaxy has no Legacy Survey row.
 
     Returns

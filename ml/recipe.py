@@ -50,9 +50,7 @@ class Recipe:
         if not self.n_scalar:
             return self
         deviation = np.maximum(scalar.std(axis=0, dtype=np.float64), 1e-6)
-        return Recipe(
-            self.kind, tuple(scalar.mean(axis=0, dtype=np.float64).tolist()), tuple(deviation.tolist())
-        )
+        return Recipe(self.kind, tuple(scalar.mean(axis=0, dtype=np.float64).tolist()), tuple(deviation.tolist()))
 
     def inputs(self, image: Stamp, scalar: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
         """Network inputs from images ``(n, side, side, 3)`` and raw scalars ``(n, n_scalar)`` of `prepare`."""

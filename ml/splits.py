@@ -121,10 +121,13 @@ def split_by_sky(
         }
         for vector in vectors
     ]
-    own = np.array([
-        split_of(int(block)) if near <= {split_of(int(block))} else NO_SPLIT
-        for block, near in zip(blocks, touched, strict=True)
-    ], dtype=np.str_)
+    own = np.array(
+        [
+            split_of(int(block)) if near <= {split_of(int(block))} else NO_SPLIT
+            for block, near in zip(blocks, touched, strict=True)
+        ],
+        dtype=np.str_,
+    )
     _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
     followed = own[first][inverse]
     return np.where(followed == own, followed, NO_SPLIT).astype(np.str_)

@@ -129,9 +129,7 @@ def create_training_set(
         for image, part in zip(images, split, strict=True)
     )
     copy_rows(connection, "archive", "training_member", MEMBER_COLUMNS, rows)
-    return TrainingSet(
-        int(made[0]), name, selection, seed, config_id, config, simulated, len(images), digest
-    )
+    return TrainingSet(int(made[0]), name, selection, seed, config_id, config, simulated, len(images), digest)
 
 
 def members_hash(images: Sequence[LabelledImage], split: Sequence[str]) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from galbase.schema.errors import GalbaseError
 from psycopg import sql
+
+from galbase.schema.errors import GalbaseError
 
 STAGING = "galbase_staging"
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
 from galbase.schema import __version__
 from galbase.schema.config import Config
 from galbase.schema.errors import GalbaseError, UsageError
-from typer.core import TyperGroup
-from typer.main import get_command
 
 GROUP = "galbase.commands"
 

@@ -51,9 +51,7 @@ class Config:
         path = Path(named) if named else Path.home() / ".config" / "galbase" / "galbase.toml"
         known = {field.name for field in fields(cls)}
         if named and not path.is_file():
-            raise UsageError(
-                f"GALBASE_CONFIG names {path}, which is not a file; correct the path or unset it."
-            )
+            raise UsageError(f"GALBASE_CONFIG names {path}, which is not a file; correct the path or unset it.")
         if path.is_file():
             try:
                 settings = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -61,9 +59,7 @@ class Config:
                 raise UsageError(f"{path} is not valid TOML: {error}. Correct or remove it.") from error
             unknown = sorted(set(settings) - known)
             if unknown:
-                raise UsageError(
-                    f"{path}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}."
-                )
+                raise UsageError(f"{path}: unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}.")
             values.update(settings)
         for name in known:
             value = os.environ.get(f"GALBASE_{name.upper()}")

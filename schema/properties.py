@@ -30,9 +30,7 @@ class Property:
 
 
 PROPERTIES = (
-    Property(
-        "log_mstar_fib", "'dex'", "phys.mass", "fibre", "log10 of stellar mass within 3 arcsec [solMass]"
-    ),
+    Property("log_mstar_fib", "'dex'", "phys.mass", "fibre", "log10 of stellar mass within 3 arcsec [solMass]"),
     Property("log_mstar_tot", "'dex'", "phys.mass", "total", "log10 of total stellar mass [solMass]"),
     Property(
         "log_ssfr_fib",
@@ -41,9 +39,7 @@ PROPERTIES = (
         "fibre",
         "log10 of specific star formation rate within 3 arcsec [1/yr]",
     ),
-    Property(
-        "log_ssfr_tot", "'dex'", "phys.SFR", "total", "log10 of total specific star formation rate [1/yr]"
-    ),
+    Property("log_ssfr_tot", "'dex'", "phys.SFR", "total", "log10 of total specific star formation rate [1/yr]"),
     Property("log_sfr_tot", "'dex'", "phys.SFR", "total", "log10 of total star formation rate [solMass/yr]"),
     Property("oh12", "'dex'", "phys.abund.Z", "fibre", "12 + log10(O/H), Tremonti et al. 2004 scale"),
 )

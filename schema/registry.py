@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
 from galbase.schema import flags
 from galbase.schema.column import described_columns
 from galbase.schema.properties import PROPERTIES
 from galbase.schema.tables import knowledge, metadata, provenance
-from sqlalchemy.dialects.postgresql import insert
 
 
 def refresh(connection: sa.Connection) -> None:

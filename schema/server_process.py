@@ -331,7 +331,10 @@ def _send(pid: int, number: signal.Signals) -> None:
     import psutil
 
     try:
-        psutil.Process(pid).send_signal(number)
+        process = psutil.Process(pid)
+        # Looked at once more: a signal to a wrong process could not be taken back.
+        if process.name().startswith("postgres"):
+            process.send_signal(number)
     except psutil.NoSuchProcess:
         return
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -28,6 +29,11 @@ from galbase.schema.server import ensure_running, stop_server
 from galbase.schema.server_process import SUPERUSER
 from galbase.schema.server_settings import MIB, ServerSettings
 from galbase.schema.upgrade import upgrade
+
+
+def pytest_configure() -> None:
+    """Let a run that is told to end (SIGTERM) end like one that is interrupted: its servers and databases go too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,6 +1,7 @@
 """Alembic environment: runs on the connection that `galbase db upgrade` hands over, in its transaction."""
 
 from alembic import context
+
 from galbase.schema import registry
 from galbase.schema.tables import metadata
 

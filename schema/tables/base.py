@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+
 from galbase.schema.column import column
 
 NAMING = {
@@ -22,9 +23,7 @@ def identity(name: str, doc: str) -> sa.Column[Any]:
     return column(name, sa.BigInteger, sa.Identity(), doc=doc, ucd="meta.id", primary_key=True)
 
 
-def reference(
-    name: str, target: str, doc: str, *, ondelete: str | None = None, **options: Any
-) -> sa.Column[Any]:
+def reference(name: str, target: str, doc: str, *, ondelete: str | None = None, **options: Any) -> sa.Column[Any]:
     """A foreign key to ``table.column`` of schema `archive`."""
     return column(
         name,
@@ -38,9 +37,7 @@ def reference(
 
 def now_column(name: str, doc: str) -> sa.Column[Any]:
     """A time stamp that defaults to the transaction's time."""
-    return column(
-        name, sa.DateTime(timezone=True), doc=doc, ucd="time", nullable=False, server_default=sa.func.now()
-    )
+    return column(name, sa.DateTime(timezone=True), doc=doc, ucd="time", nullable=False, server_default=sa.func.now())
 
 
 def one_of(column_name: str, values: tuple[str, ...]) -> sa.CheckConstraint:

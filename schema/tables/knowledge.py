@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from galbase.schema.column import column
-from galbase.schema.tables.base import identity, metadata, now_column, one_of, reference
 from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy.dialects.postgresql import JSONB
+
+from galbase.schema.column import column
+from galbase.schema.tables.base import identity, metadata, now_column, one_of, reference
 
 property_ = sa.Table(
     "property",
@@ -23,13 +24,9 @@ property_ = sa.Table(
 reference_value = sa.Table(
     "reference_value",
     metadata,
-    reference(
-        "source_id", "source.source_id", "Source the label belongs to", ondelete="CASCADE", primary_key=True
-    ),
+    reference("source_id", "source.source_id", "Source the label belongs to", ondelete="CASCADE", primary_key=True),
     reference("property_id", "property.property_id", "Property", primary_key=True),
-    column(
-        "origin", sa.Text, doc="Catalogue or method of the label: mpa-jhu, simulation-truth", primary_key=True
-    ),
+    column("origin", sa.Text, doc="Catalogue or method of the label: mpa-jhu, simulation-truth", primary_key=True),
     column("value", sa.Double, doc="Value, in the property's unit", nullable=False),
     column("err", sa.Double, doc="One sigma, in the property's unit", ucd="stat.error"),
     column("q16", sa.Double, doc="16th percentile, in the property's unit"),
@@ -101,9 +98,7 @@ model = sa.Table(
     ),
     reference("training_set_id", "training_set.training_set_id", "Training set", nullable=False),
     column("trained_on", sa.Text, doc="simulation or observation", nullable=False),
-    column(
-        "input_kind", sa.Text, doc="What it reads: image or spectrum", nullable=False, server_default="image"
-    ),
+    column("input_kind", sa.Text, doc="What it reads: image or spectrum", nullable=False, server_default="image"),
     reference("run_id", "run.run_id", "Run that trained it"),
     column("weights_sha256", sa.Text, doc="SHA-256 of the weights", nullable=False),
     column(
@@ -160,9 +155,7 @@ served_model = sa.Table(
 
 
 def _quantile(name: str, per_cent: str) -> sa.Column[object]:
-    return column(
-        name, sa.REAL, doc=f"{per_cent} % quantile, calibrated, in the property's unit", ucd="stat.value"
-    )
+    return column(name, sa.REAL, doc=f"{per_cent} % quantile, calibrated, in the property's unit", ucd="stat.value")
 
 
 prediction = sa.Table(

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
 from galbase.schema.column import column
 from galbase.schema.tables.base import metadata
-from sqlalchemy.dialects.postgresql import ARRAY
 
 BANDS = ("g", "r", "z")
 WISE_BANDS = ("w1", "w2", "w3", "w4")
@@ -28,12 +29,9 @@ Spec = tuple[str, Any, str | None, str | None, str]
 REAL, SMALL, INT, BIG, TEXT, BOOL = sa.REAL, sa.SmallInteger, sa.Integer, sa.BigInteger, sa.Text, sa.Boolean
 
 
-def _per_band(
-    bands: tuple[str, ...], stem: str, type_: Any, unit: str | None, ucd: str | None, doc: str
-) -> list[Spec]:
+def _per_band(bands: tuple[str, ...], stem: str, type_: Any, unit: str | None, ucd: str | None, doc: str) -> list[Spec]:
     return [
-        (f"{stem}_{band}", type_, unit, f"{ucd};{_EM[band]}" if ucd else None, f"{doc}, band {band}")
-        for band in bands
+        (f"{stem}_{band}", type_, unit, f"{ucd};{_EM[band]}" if ucd else None, f"{doc}, band {band}") for band in bands
     ]
 
 
@@ -92,9 +90,7 @@ COMMON: list[Spec] = [
     ),
     *_per_band(BANDS, "fracin", REAL, None, "stat.value;arith.ratio", "Fraction of the flux within the blob"),
     *_per_band(BANDS, "nobs", SMALL, None, "meta.number;obs", "Exposures over the central pixel"),
-    *_per_band(
-        BANDS, "psfdepth", REAL, "'nmgy'**-2", "stat.weight", "Inverse variance of a point source's flux"
-    ),
+    *_per_band(BANDS, "psfdepth", REAL, "'nmgy'**-2", "stat.weight", "Inverse variance of a point source's flux"),
     *_per_band(
         BANDS,
         "galdepth",
@@ -112,9 +108,7 @@ COMMON: list[Spec] = [
         "stat.weight;phot.flux.density",
         "Inverse variance of the WISE flux",
     ),
-    *_per_band(
-        WISE_BANDS, "mw_transmission", REAL, None, "phys.transmission", "Galactic transmission, 0 to 1"
-    ),
+    *_per_band(WISE_BANDS, "mw_transmission", REAL, None, "phys.transmission", "Galactic transmission, 0 to 1"),
     *_per_band(
         BANDS,
         "allmask",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
 from galbase.schema.column import column
 from galbase.schema.tables.base import identity, metadata, now_column, one_of, reference
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 observation = sa.Table(
     "observation",
@@ -21,9 +22,7 @@ observation = sa.Table(
     ),
     reference("release_id", "data_release.release_id", "Release of the observation", nullable=False),
     reference("data_file_id", "data_file.data_file_id", "File that holds it", nullable=False),
-    column(
-        "row_index", sa.BigInteger, doc="Row in the file, counted from 0", nullable=False, server_default="0"
-    ),
+    column("row_index", sa.BigInteger, doc="Row in the file, counted from 0", nullable=False, server_default="0"),
     column("pixel_hash", sa.Text, doc="Hash of its pixels, written when preprocessing first reads them"),
     column(
         "flag",
@@ -137,9 +136,7 @@ preprocess = sa.Table(
     "preprocess",
     metadata,
     reference("observation_id", "observation.observation_id", "Image", ondelete="CASCADE", primary_key=True),
-    reference(
-        "preprocess_config_id", "preprocess_config.preprocess_config_id", "Configuration", primary_key=True
-    ),
+    reference("preprocess_config_id", "preprocess_config.preprocess_config_id", "Configuration", primary_key=True),
     column(
         "flag",
         sa.BigInteger,
@@ -183,9 +180,7 @@ preprocess = sa.Table(
         unit="deg",
         ucd="pos.posAng",
     ),
-    column(
-        "radius_px", sa.Double, doc="Radius of the minimum enclosing circle", unit="pixel", ucd="phys.angSize"
-    ),
+    column("radius_px", sa.Double, doc="Radius of the minimum enclosing circle", unit="pixel", ucd="phys.angSize"),
     column(
         "radius_arcsec",
         sa.Double,
@@ -213,9 +208,7 @@ stamp_file = sa.Table(
     "stamp_file",
     metadata,
     identity("stamp_file_id", "Number of the cached file"),
-    reference(
-        "preprocess_config_id", "preprocess_config.preprocess_config_id", "Configuration", nullable=False
-    ),
+    reference("preprocess_config_id", "preprocess_config.preprocess_config_id", "Configuration", nullable=False),
     reference(
         "data_file_id",
         "data_file.data_file_id",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
 from galbase.schema.column import column
 from galbase.schema.tables.base import identity, metadata, now_column, one_of, reference
-from sqlalchemy.dialects.postgresql import JSONB
 
 data_release = sa.Table(
     "data_release",
@@ -62,9 +63,7 @@ run = sa.Table(
     column("kind", sa.Text, doc="What ran: ingest, crossmatch, preprocess, train, predict", nullable=False),
     column("config", JSONB, doc="Parameters of the run", nullable=False, server_default="{}"),
     column("git_commit", sa.Text, doc="Commit of the code, where it ran from a checkout"),
-    column(
-        "versions", JSONB, doc="Versions of Python, packages and device", nullable=False, server_default="{}"
-    ),
+    column("versions", JSONB, doc="Versions of Python, packages and device", nullable=False, server_default="{}"),
     now_column("started_at", "When the run began"),
     column("finished_at", sa.DateTime(timezone=True), doc="When the run ended", ucd="time.end"),
     column("state", sa.Text, doc="running, done or failed", nullable=False, server_default="running"),
@@ -88,9 +87,7 @@ data_file = sa.Table(
         nullable=False,
     ),
     column("size_bytes", sa.BigInteger, doc="Size of the file", unit="byte", nullable=False),
-    column(
-        "mtime", sa.DateTime(timezone=True), doc="Modification time of the file", ucd="time", nullable=False
-    ),
+    column("mtime", sa.DateTime(timezone=True), doc="Modification time of the file", ucd="time", nullable=False),
     column("sha256", sa.Text, doc="SHA-256 of the file's bytes, hexadecimal; NULL while it cannot be read"),
     column(
         "options_hash",
@@ -114,9 +111,7 @@ data_file = sa.Table(
 rejected_row = sa.Table(
     "rejected_row",
     metadata,
-    reference(
-        "data_file_id", "data_file.data_file_id", "File of the row", ondelete="CASCADE", primary_key=True
-    ),
+    reference("data_file_id", "data_file.data_file_id", "File of the row", ondelete="CASCADE", primary_key=True),
     column("row_index", sa.BigInteger, doc="Row in the file, counted from 0", primary_key=True),
     column("native_id", sa.Text, doc="The survey's own id of the row, where it has one", ucd="meta.id"),
     column("reason", sa.Text, doc="Why the row was not loaded", nullable=False),
@@ -142,9 +137,7 @@ work_unit = sa.Table(
         nullable=False,
     ),
     column("row_stop", sa.BigInteger, doc="Row or source_id after the last", nullable=False),
-    column(
-        "state", sa.Text, doc="waiting, claimed, done or failed", nullable=False, server_default="waiting"
-    ),
+    column("state", sa.Text, doc="waiting, claimed, done or failed", nullable=False, server_default="waiting"),
     column("owner", sa.Text, doc="Worker that holds the claim"),
     column("attempt", sa.Integer, doc="Number of claims so far", nullable=False, server_default="0"),
     column(

@@ -7,6 +7,7 @@ MNRAS 341, 33; Brinchmann et al. 2004, MNRAS 351, 1151; Tremonti et al. 2004, Ap
 from __future__ import annotations
 
 import sqlalchemy as sa
+
 from galbase.schema.column import column
 from galbase.schema.tables.base import metadata
 
@@ -50,9 +51,7 @@ sdss_galaxy = sa.Table(
     ),
     column("specobjid", sa.Numeric(20), doc="SDSS specObjID, an unsigned 64-bit integer", ucd="meta.id"),
     column("plateid", sa.Integer, doc="Plate number", ucd="meta.id"),
-    column(
-        "mjd", sa.Integer, doc="Modified Julian date of the plate's observation", unit="d", ucd="time.epoch"
-    ),
+    column("mjd", sa.Integer, doc="Modified Julian date of the plate's observation", unit="d", ucd="time.epoch"),
     column("fiberid", sa.Integer, doc="Fibre number", ucd="meta.id"),
     column("spectrotype", sa.Text, doc="Class of the spectrum: GALAXY, QSO or STAR", ucd="src.class"),
     column("subclass", sa.Text, doc="Subclass of the spectrum", ucd="src.class"),
@@ -98,9 +97,7 @@ sdss_galaxy = sa.Table(
     *_distribution("lgm_tot", _DEX, "phys.mass", "log10 of stellar mass [solMass], total photometry"),
     *_distribution("lgm_fib", _DEX, "phys.mass", "log10 of stellar mass [solMass] within the 3 arcsec fibre"),
     *_distribution("sfr_tot", _DEX, "phys.SFR", "log10 of star formation rate [solMass/yr], total"),
-    *_distribution(
-        "sfr_fib", _DEX, "phys.SFR", "log10 of star formation rate [solMass/yr] within the 3 arcsec fibre"
-    ),
+    *_distribution("sfr_fib", _DEX, "phys.SFR", "log10 of star formation rate [solMass/yr] within the 3 arcsec fibre"),
     *_distribution("specsfr_tot", _DEX, "phys.SFR", "log10 of specific star formation rate [1/yr], total"),
     *_distribution(
         "specsfr_fib",

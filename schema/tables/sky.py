@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
 from galbase.schema.column import column
 from galbase.schema.tables.base import identity, metadata, now_column, reference
-from sqlalchemy.dialects.postgresql import JSONB
 
 
 def position_columns(what: str) -> list[sa.Column[object]]:
@@ -27,9 +28,7 @@ def position_columns(what: str) -> list[sa.Column[object]]:
             ucd="pos.eq.dec;meta.main",
             nullable=False,
         ),
-        column(
-            "hpx29", sa.BigInteger, doc="HEALPix index, nested, order 29", ucd="pos.healpix", nullable=False
-        ),
+        column("hpx29", sa.BigInteger, doc="HEALPix index, nested, order 29", ucd="pos.healpix", nullable=False),
     ]
 
 
@@ -135,9 +134,7 @@ crossmatch_run = sa.Table(
     "crossmatch_run",
     metadata,
     identity("crossmatch_run_id", "Number of the crossmatch"),
-    reference(
-        "left_release_id", "data_release.release_id", "Release whose sources are matched", nullable=False
-    ),
+    reference("left_release_id", "data_release.release_id", "Release whose sources are matched", nullable=False),
     reference("right_release_id", "data_release.release_id", "Release they are matched to", nullable=False),
     column(
         "radius_arcsec",
@@ -198,9 +195,7 @@ catalogue_table = sa.Table(
     metadata,
     reference("release_id", "data_release.release_id", "Release of the catalogue", primary_key=True),
     column("table_name", sa.Text, doc="Table in schema catalogue", nullable=False, unique=True),
-    column(
-        "columns", JSONB, doc="Columns as in the file: name, type, unit, UCD, description", nullable=False
-    ),
+    column("columns", JSONB, doc="Columns as in the file: name, type, unit, UCD, description", nullable=False),
     comment="Catalogues that users loaded, each a table in schema catalogue keyed by source_id",
 )
 

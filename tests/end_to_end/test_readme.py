@@ -63,7 +63,7 @@ def test_the_tour(demo: Any, tmp_path: Path) -> None:
 def own_files(demo: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with survey files laid out as the README says."""
     folder = tmp_path_factory.mktemp("own")
-    demo.galbase("simulate", "--out", folder / "survey", "--size", 400, "--seed", 5)
+    demo.galbase("simulate", "--out", folder / "survey", "--size", 1600, "--seed", 5)
     for name in ("sweep", "cutouts", "mpa-jhu"):
         (folder / name).mkdir()
     shutil.move(folder / "survey" / "legacysurvey" / "sweep-sim.fits", folder / "sweep")

@@ -111,9 +111,7 @@ def test_other_options_correct_rows_in_place(connection: Connection, test_data: 
     before = state(connection, target)
     assert {row[1] for row in before} == {None}
     connection.execute("UPDATE archive.observation SET pixel_hash = 'x' WHERE release_id = %s", (target.release_id,))
-    report = load(
-        connection, target, folder, position_from_name=True, pixel_scale_arcsec=0.396, bands=("i", "r", "g")
-    )
+    report = load(connection, target, folder, position_from_name=True, pixel_scale_arcsec=0.396, bands=("i", "r", "g"))
     after = state(connection, target)
     assert (report.loaded, report.inserted, report.changed) == (4, 0, 4)
     assert [row[0] for row in after] == [row[0] for row in before]

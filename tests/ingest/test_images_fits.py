@@ -128,9 +128,7 @@ def test_damaged_files_are_refused(tmp_path: Path, how: str, reason: str) -> Non
         read_fits_image(tmp_path / "a.fits")
 
 
-def test_ingest_prefers_manifest_then_header_then_name(
-    connection: psycopg.Connection[Any], tmp_path: Path
-) -> None:
+def test_ingest_prefers_manifest_then_header_then_name(connection: psycopg.Connection[Any], tmp_path: Path) -> None:
     target, _ = add_release(connection, "cutouts", survey="test")
     write(tmp_path / "150.0_2.0.fits", wcs=world(), BANDS="grz")
     write(tmp_path / "20.5_3.5.fits")

@@ -58,9 +58,9 @@ def write_spec(path: Path, specobjid: Any = "  123", ra: float = 10.0, dec: floa
     columns += [fits.Column("SPECOBJID", form, array=[specobjid]), fits.Column("PLUG_RA", "D", array=[ra]),
                 fits.Column("PLUG_DEC", "D", array=[dec])]  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
-    fits.HDUList(
-        [fits.PrimaryHDU(), coadd, fits.BinTableHDU.from_columns(columns, name="SPECOBJ")]
-    ).writeto(path, overwrite=True)
+    fits.HDUList([fits.PrimaryHDU(), coadd, fits.BinTableHDU.from_columns(columns, name="SPECOBJ")]).writeto(
+        path, overwrite=True
+    )
     return path
 
 

@@ -64,9 +64,7 @@ def test_a_rebuilt_model_is_the_same_bit_by_bit(trained: tuple[Any, dict[str, An
     archive, _ = trained
     with archive.connect() as connection:
         record = find_model(connection, MODEL)
-        n_chunk = connection.execute(
-            "SELECT count(*) FROM archive.model_artifact WHERE name = 'weights'"
-        ).fetchone()[0]
+        n_chunk = connection.execute("SELECT count(*) FROM archive.model_artifact WHERE name = 'weights'").fetchone()[0]
         model = load_model(connection, record)
         weights = read_artifact(connection, record.model_id, "weights")
         assert find_model(connection, str(record.model_id)) == record
@@ -101,8 +99,7 @@ def test_only_the_networks_own_arrays_are_taken() -> None:
     again = build("galeffnet", "tiny", {})
     fill_weights(again, weights)
     assert all(
-        np.array_equal(a, b)
-        for a, b in zip(network.training.get_weights(), again.training.get_weights(), strict=True)
+        np.array_equal(a, b) for a, b in zip(network.training.get_weights(), again.training.get_weights(), strict=True)
     )
     with pytest.raises(GalbaseError, match="arrays"):
         fill_weights(build("galeffnet", "small", {}), weights)

@@ -103,14 +103,16 @@ def test_no_object_and_no_neighbour_in_two_splits(filled: tuple[Any, Any]) -> No
     assert len({image.observation_id for image in images}) == len(images)
     where = {observation: k for k, observation in enumerate(galaxies.observation_id)}
     parts = np.array(split)
-    vectors = np.array([
+    vectors = np.array(
         [
-            np.cos(np.radians(galaxies.dec[k])) * np.cos(np.radians(galaxies.ra[k])),
-            np.cos(np.radians(galaxies.dec[k])) * np.sin(np.radians(galaxies.ra[k])),
-            np.sin(np.radians(galaxies.dec[k])),
+            [
+                np.cos(np.radians(galaxies.dec[k])) * np.cos(np.radians(galaxies.ra[k])),
+                np.cos(np.radians(galaxies.dec[k])) * np.sin(np.radians(galaxies.ra[k])),
+                np.sin(np.radians(galaxies.dec[k])),
+            ]
+            for k in (where[image.observation_id] for image in images)
         ]
-        for k in (where[image.observation_id] for image in images)
-    ])
+    )
     separation = np.degrees(np.arccos(np.clip(vectors @ vectors.T, -1, 1))) * 3600
     different = (parts[:, None] != parts[None, :]) & (parts[:, None] != "none") & (parts[None, :] != "none")
     assert separation[different].min() > 60
