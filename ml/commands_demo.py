@@ -10,7 +10,7 @@ import typer
 
 def demo(
     ctx: typer.Context,
-    size: Annotated[int, typer.Option(help="Galaxies in the simulated survey.", min=200)] = 3000,
+    size: Annotated[int, typer.Option(help="Galaxies in the simulated survey.", min=200)] = 4000,
     seed: Annotated[int, typer.Option(help="Seed of the simulated survey.")] = 1,
     real: Annotated[
         Path | None, typer.Option(help="Directory of real samples to ingest, preprocess and predict as well.")
@@ -24,7 +24,7 @@ def demo(
 
     The demo has its own embedded server and never touches the user's archive. It can be run again.
 
-    Example: galbase demo --size 3000
+    Example: galbase demo --size 4000
     """
     from dataclasses import replace
 

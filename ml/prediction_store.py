@@ -40,11 +40,15 @@ _IMAGES = sql.SQL(
     "JOIN archive.preprocess p ON p.observation_id = o.observation_id AND p.preprocess_config_id = %(config_id)s "
     "LEFT JOIN archive.embedding e ON e.model_id = %(model_id)s AND e.observation_id = o.observation_id"
 )
-# A row without a verdict to keep it must have no prediction; all others must have the wanted one of this source.
+# A row without a verdict to keep it must have no prediction; all others must have all of the wanted ones, of this source.
 _IS_STALE = sql.SQL(
-    "CASE WHEN p.kept THEN e.input_hash IS DISTINCT FROM {} OR e.source_id IS DISTINCT FROM o.source_id "
-    "ELSE e.observation_id IS NOT NULL END"
-).format(_WANTED)
+    "CASE WHEN p.kept THEN e.input_hash IS DISTINCT FROM {wanted} OR e.source_id IS DISTINCT FROM o.source_id "
+    "OR (SELECT count(*) FROM archive.prediction q WHERE q.model_id = %(model_id)s "
+    "AND q.observation_id = o.observation_id AND q.property_id = ANY(%(properties)s) AND q.input_hash = {wanted} "
+    "AND q.source_id IS NOT DISTINCT FROM o.source_id) < cardinality(%(properties)s) "
+    "ELSE e.observation_id IS NOT NULL OR EXISTS (SELECT FROM archive.prediction q "
+    "WHERE q.model_id = %(model_id)s AND q.observation_id = o.observation_id) END"
+).format(wanted=_WANTED)
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,7 @@ def _parameters(model: ModelRecord) -> dict[str, Any]:
         "weights": model.weights_sha256,
         "calibration": model.calibration_hash(),
         "version": str(ALGORITHM_VERSION),
+        "properties": list(model.property_id.values()),
     }
 
 

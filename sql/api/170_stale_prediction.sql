@@ -12,7 +12,9 @@ LEFT JOIN archive.embedding e ON e.model_id = m.model_id AND e.observation_id = 
 CROSS JOIN LATERAL (
     SELECT CASE
         WHEN p.observation_id IS NULL THEN 'not preprocessed'
-        WHEN p.kept AND e.observation_id IS NULL THEN 'not predicted'
+        WHEN p.kept AND (e.observation_id IS NULL OR NOT EXISTS (
+            SELECT FROM archive.prediction q WHERE q.model_id = m.model_id AND q.observation_id = o.observation_id
+        )) THEN 'not predicted'
         WHEN NOT p.kept AND e.observation_id IS NOT NULL THEN 'no longer kept'
         WHEN p.kept AND e.source_id IS DISTINCT FROM o.source_id THEN 'source changed'
         WHEN p.kept AND p.modified_at > e.modified_at THEN 'verdict changed'

@@ -223,6 +223,30 @@ def test_values_do_not_depend_on_which_rows_are_stale(refreshed: SimpleNamespace
     assert rows(archive, query) == whole
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DELETE FROM archive.prediction WHERE observation_id = %s",
+        "DELETE FROM archive.prediction WHERE observation_id = %s AND property_id = "
+        "(SELECT property_id FROM archive.property WHERE name = 'log_ssfr_fib')",
+        "DELETE FROM archive.embedding WHERE observation_id = %s",
+        "UPDATE archive.prediction SET input_hash = 'old' WHERE observation_id = %s",
+    ],
+)
+def test_any_lost_or_old_row_is_made_anew(refreshed: SimpleNamespace, query: str) -> None:
+    archive = refreshed.archive
+    jobs.refresh(archive.config)
+    whole = stamps(archive)
+    ((chosen,),) = rows(archive, "SELECT max(observation_id) FROM archive.preprocess WHERE kept")
+    with archive.connect() as connection:
+        assert connection.execute(query.encode(), (chosen,)).rowcount > 0
+    assert jobs.refresh(archive.config).predicted == {"first-model": 1}
+    after = stamps(archive)
+    for table, old in whole.items():
+        assert after[table].keys() == old.keys()
+        assert {key for key in old if after[table][key] != old[key]} <= {key for key in old if chosen in key}
+
+
 def test_promotion_waits_for_the_last_row(refreshed: SimpleNamespace) -> None:
     archive = refreshed.archive
     jobs.refresh(archive.config)
