@@ -22,7 +22,7 @@ from galbase.ingest.preprocess.pixels import Cutouts, pixel_hash, read_cutouts, 
 from galbase.schema.bulk import upsert
 from galbase.schema.errors import GalbaseError
 from galbase.schema.files import file_facts
-from galbase.schema.ledger import WorkUnit, complete
+from galbase.schema.ledger import StaleUnit, WorkUnit, complete
 
 STEP = "preprocess"
 HASH_DIGITS = 32
@@ -53,22 +53,16 @@ _CHOSEN = sql.SQL(
 
 
 @dataclass(frozen=True)
-class StaleUnit:
-    """Rows of a file of which `n_row` have no current verdict."""
-
-    data_file_id: int
-    row_start: int
-    row_stop: int
-    n_row: int
-
-
-@dataclass(frozen=True)
 class UnitReport:
     """What a unit did: verdicts computed, images kept, images by flag name."""
 
     n_row: int = 0
     n_kept: int = 0
     flags: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: UnitReport) -> UnitReport:
+        """Both together."""
+        return UnitReport(self.n_row + other.n_row, self.n_kept + other.n_kept, self.flags + other.flags)
 
 
 @dataclass(frozen=True)

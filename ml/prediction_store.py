@@ -15,7 +15,7 @@ from galbase.ml.inference import Inference, infer
 from galbase.ml.model_store import LoadedModel, ModelRecord
 from galbase.schema.bulk import upsert
 from galbase.schema.flags import PredictionFlag, PreprocessFlag
-from galbase.schema.ledger import WorkUnit, complete
+from galbase.schema.ledger import StaleUnit, WorkUnit, complete
 
 if TYPE_CHECKING:
     import psycopg
@@ -40,7 +40,7 @@ _IMAGES = sql.SQL(
     "JOIN archive.preprocess p ON p.observation_id = o.observation_id AND p.preprocess_config_id = %(config_id)s "
     "LEFT JOIN archive.embedding e ON e.model_id = %(model_id)s AND e.observation_id = o.observation_id"
 )
-# A row without a verdict to keep it must have no prediction; all others must have all of the wanted ones, of this source.
+# A row without a verdict to keep it must have no prediction; others must have all the wanted ones, of this source.
 _IS_STALE = sql.SQL(
     "CASE WHEN p.kept THEN e.input_hash IS DISTINCT FROM {wanted} OR e.source_id IS DISTINCT FROM o.source_id "
     "OR (SELECT count(*) FROM archive.prediction q WHERE q.model_id = %(model_id)s "
@@ -52,21 +52,15 @@ _IS_STALE = sql.SQL(
 
 
 @dataclass(frozen=True)
-class StaleUnit:
-    """Rows of a file of which `n_row` lack a current prediction."""
-
-    data_file_id: int
-    row_start: int
-    row_stop: int
-    n_row: int
-
-
-@dataclass(frozen=True)
 class UnitReport:
-    """What a unit did: images predicted, and images whose obsolete predictions were removed."""
+    """What a unit did: images brought up to date, and of these, images whose obsolete predictions were removed."""
 
     n_row: int = 0
     n_removed: int = 0
+
+    def __add__(self, other: UnitReport) -> UnitReport:
+        """Both together."""
+        return UnitReport(self.n_row + other.n_row, self.n_removed + other.n_removed)
 
 
 @dataclass(frozen=True)
@@ -134,7 +128,7 @@ def predict_unit(connection: psycopg.Connection[Any], unit: WorkUnit, model: Loa
                 (record.model_id, obsolete),
             )
         complete(connection, unit, len(chosen) + len(obsolete))
-    return UnitReport(len(chosen), len(obsolete))
+    return UnitReport(len(chosen) + len(obsolete), len(obsolete))
 
 
 def _parameters(model: ModelRecord) -> dict[str, Any]:

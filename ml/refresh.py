@@ -8,9 +8,10 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from galbase.ml.model_store import ModelRecord, kept_models
-from galbase.ml.prediction_store import StaleUnit, stale_units
+from galbase.ml.prediction_store import stale_units
 from galbase.schema.database import connect
 from galbase.schema.errors import GalbaseError
+from galbase.schema.ledger import StaleUnit
 
 if TYPE_CHECKING:
     from galbase.schema.config import Config

@@ -69,6 +69,16 @@ class WorkUnit:
     owner: str
 
 
+@dataclass(frozen=True)
+class StaleUnit:
+    """Rows of a file, half-open, of which `n_row` lack a current result: a unit of work to be."""
+
+    data_file_id: int
+    row_start: int
+    row_stop: int
+    n_row: int
+
+
 def start_run(
     connection: psycopg.Connection[Any], kind: str, config: Mapping[str, Any], device: str | None = None
 ) -> int:

@@ -29,6 +29,7 @@ from galbase.ml.scaling import LabelScaler
 from galbase.schema import files
 from galbase.schema.errors import GalbaseError
 from galbase.schema.flags import PredictionFlag
+from galbase.schema.jobs import cluster
 
 KEYS = {
     "preprocess": "observation_id, preprocess_config_id",
@@ -197,9 +198,9 @@ def test_a_changed_verdict_is_predicted_anew_and_a_rejected_one_removed(refreshe
     # Preprocessing would undo the change by hand: only predictions are refreshed here.
     with archive.connect() as connection:
         (wanted,) = [each for each in plan(archive.config) if each.units]
-    with jobs._client(None, 2) as client:
-        report = jobs._predict(archive.config, client, wanted)
-    assert (report.n_row, report.n_removed) == (1, 1)
+    with cluster(None, threads=2) as client:
+        report = jobs.predict(archive.config, client, wanted)
+    assert (report.n_row, report.n_removed) == (2, 1)
     after = stamps(archive)
     changed = {key for key in before["embedding"] if after["embedding"].get(key) != before["embedding"][key]}
     assert changed == {(refreshed.model_id, kept[0]), (refreshed.model_id, kept[1])}
@@ -290,11 +291,11 @@ def test_two_refreshes_at_once_write_each_row_once(refreshed: SimpleNamespace) -
 
     def run(client: Any) -> None:
         try:
-            jobs._predict(archive.config, client, wanted)
+            jobs.predict(archive.config, client, wanted)
         except BaseException as error:
             failures.append(error)
 
-    with jobs._client(None, 4) as client:
+    with cluster(None, threads=4) as client:
         threads = [threading.Thread(target=run, args=(client,)) for _ in range(2)]
         for thread in threads:
             thread.start()

@@ -1,0 +1,252 @@
+"""Batches on a Dask cluster: a run's units of work are claimed from the ledger by tasks, and their reports summed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import psycopg
+
+from galbase.schema import ledger
+from galbase.schema.config import Config
+from galbase.schema.console import Progress
+from galbase.schema.database import connect, connect_url, database_url
+from galbase.schema.errors import GalbaseError
+from galbase.schema.ledger import StaleUnit, WorkUnit
+
+# A unit takes seconds; a dead worker's unit waits this long before another takes it.
+LEASE_SECONDS = 120.0
+TASKS_PER_WORKER = 16
+_log = logging.getLogger(__name__)
+
+
+class Report(Protocol):
+    """What units did, in numbers that can be added."""
+
+    @property
+    def n_row(self) -> int:
+        """Rows that the units brought up to date."""
+
+    def __add__(self: R, other: R, /) -> R:
+        """Both together."""
+
+
+R = TypeVar("R", bound=Report)
+Process = Callable[..., R]
+
+
+@dataclass(frozen=True)
+class Batch(Generic[R]):
+    """A run of one step over units of work.
+
+    Parameters
+    ----------
+    kind : str
+        What runs, as `run.kind` records it.
+    step : str
+        Name of the step in the ledger.
+    recorded : mapping
+        Parameters to record with the run, of what JSON can hold.
+    units : sequence of StaleUnit
+    process : callable
+        ``process(connection, unit, *arguments)`` computes a claimed unit, writes and completes it in one
+        transaction, and returns a report. A function of a module, so that workers can import it.
+    arguments : tuple
+        What tasks carry to the workers.
+    nothing : Report
+        The sum of no reports.
+    lease_seconds : float
+        After this time another worker may take over a unit.
+    """
+
+    kind: str
+    step: str
+    recorded: Mapping[str, Any]
+    units: Sequence[StaleUnit]
+    process: Process[R]
+    arguments: tuple[Any, ...]
+    nothing: R
+    lease_seconds: float = LEASE_SECONDS
+
+
+def run_batch(
+    config: Config, client: Any, batch: Batch[R], bar: Progress | None, summary: Callable[[R], str]
+) -> tuple[int, R]:
+    """Process all units of a batch on a cluster, as one recorded run.
+
+    Parameters
+    ----------
+    config : Config
+    client : distributed.Client
+    batch : Batch
+    bar : Progress, optional
+        Told the number of rows, and each unit's when it is done.
+    summary : callable
+        What to record as the run's message.
+
+    Returns
+    -------
+    (run_id, report)
+
+    Raises
+    ------
+    GalbaseError
+        If units failed; all other units are done then.
+    """
+    with connect(config) as connection:
+        run_id = ledger.start_run(connection, batch.kind, batch.recorded)
+        places = ((unit.data_file_id, unit.row_start, unit.row_stop) for unit in batch.units)
+        ledger.add_units(connection, run_id, batch.step, places)
+    if bar is not None:
+        bar.total(sum(unit.n_row for unit in batch.units))
+    try:
+        report = _map_units(config, client, run_id, batch, bar)
+        with connect(config) as connection:
+            failed = ledger.failed_units(connection, run_id, batch.step)
+        if failed:
+            path, start, stop, message = failed[0]
+            raise GalbaseError(
+                f"{len(failed)} of {len(batch.units)} units failed, the first {path} rows {start} to {stop}: "
+                f"{message}\nAll other units are done; mend the cause and run the command again."
+            )
+    except BaseException as error:
+        finish(config, run_id, "failed", f"{type(error).__name__}: {error}")
+        raise
+    finish(config, run_id, "done", summary(report))
+    return run_id, report
+
+
+def finish(config: Config, run_id: int, state: str, message: str) -> None:
+    """Record the end of a run in a transaction of its own."""
+    with connect(config) as connection:
+        ledger.finish_run(connection, run_id, state, message)
+
+
+def _map_units(config: Config, client: Any, run_id: int, batch: Batch[R], bar: Progress | None) -> R:
+    """Run tasks until no unit is open. A task claims units from the ledger: which, does not matter."""
+    from distributed import as_completed
+
+    url = database_url(config)
+    n_worker = max(1, sum(client.nthreads().values()))
+    total = batch.nothing
+    while True:
+        with connect(config) as connection:
+            states = ledger.unit_states(connection, run_id, batch.step)
+        n_open = states.get("waiting", 0) + states.get("claimed", 0)
+        if n_open == 0:
+            return total
+        # A task takes several units, so that a hundred thousand one-image files are not as many tasks.
+        n_unit = max(1, n_open // (n_worker * TASKS_PER_WORKER))
+        work = (url, run_id, batch.step, batch.process, batch.arguments, batch.nothing, n_unit, batch.lease_seconds)
+        futures = [client.submit(work_units, *work, pure=False) for _ in range(-(-n_open // n_unit))]
+        n_taken = 0
+        for future in as_completed(futures):
+            n_done, report = _result(future, batch.nothing)
+            n_taken += n_done
+            total = total + report
+            if bar is not None:
+                bar.advance(report.n_row)
+        if n_taken == 0:
+            # Only dead workers' units are left: wait for their leases.
+            time.sleep(min(1.0, batch.lease_seconds / 4))
+
+
+def _result(future: Any, nothing: R) -> tuple[int, R]:
+    """A task's result; a task whose workers all died counts as having done nothing, for its units stay open."""
+    from distributed.scheduler import KilledWorker
+
+    try:
+        result: tuple[int, R] = future.result()
+    except KilledWorker as error:
+        _log.warning("a task lost its workers and its units go to others: %s", error)
+        return 0, nothing
+    return result
+
+
+def work_units(
+    url: str,
+    run_id: int,
+    step: str,
+    process: Process[R],
+    arguments: tuple[Any, ...],
+    nothing: R,
+    n_unit: int,
+    lease_seconds: float,
+) -> tuple[int, R]:
+    """A Dask task: claim and process up to `n_unit` units; returns their number and what was done."""
+    owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
+    total = nothing
+    n_done = 0
+    with connect_url(url, autocommit=True) as connection:
+        while n_done < n_unit:
+            unit = ledger.claim(connection, run_id, step, owner, lease_seconds)
+            if unit is None:
+                break
+            n_done += 1
+            total = total + _attempt(connection, unit, process, arguments, nothing)
+    return n_done, total
+
+
+def _attempt(
+    connection: psycopg.Connection[Any], unit: WorkUnit, process: Process[R], arguments: tuple[Any, ...], nothing: R
+) -> R:
+    try:
+        return process(connection, unit, *arguments)
+    except GalbaseError as error:
+        ledger.fail(connection, unit, str(error))
+    except ledger.ClaimLostError as error:
+        _log.warning("%s: it goes to another worker", error)
+    return nothing
+
+
+@contextmanager
+def cluster(scheduler: str | None, *, processes: int = 1, threads: int = 1) -> Iterator[Any]:
+    """A client of a Dask scheduler, or of a cluster of this process that ends with it.
+
+    Parameters
+    ----------
+    scheduler : str or None
+        Address, ``tcp://host:8786``; a cluster of our own when None.
+    processes : int
+        Worker processes of our own cluster; 1 stays in this process.
+    threads : int
+        Threads of each worker.
+
+    Raises
+    ------
+    GalbaseError
+        If no scheduler answers.
+    """
+    from distributed import Client, LocalCluster
+
+    if scheduler is None:
+        own = LocalCluster(
+            n_workers=processes,
+            threads_per_worker=threads,
+            processes=processes > 1,
+            # Nothing of a cluster of ours may listen beyond this machine; None as dashboard address would still open
+            # the default port, on all addresses.
+            host="127.0.0.1" if processes > 1 else None,
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            silence_logs=logging.ERROR,
+        )
+        with own, Client(own) as client:
+            yield client
+        return
+    try:
+        client = Client(scheduler, timeout="15s")
+    except (OSError, ValueError) as error:
+        raise GalbaseError(
+            f"no Dask scheduler answers at {scheduler!r}: {error}. Start one with `dask scheduler`, or leave "
+            "--scheduler away."
+        ) from error
+    with client:
+        yield client
