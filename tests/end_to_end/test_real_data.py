@@ -58,7 +58,7 @@ def test_sga_matches_openngc_as_astropy_says(real: Any, test_data: Path) -> None
     )
     assert rows[0][0] == within == 4121
     rejected = real.rows(
-        "SELECT reason FROM archive.rejected_row JOIN archive.data_file USING (data_file_id) "
+        "SELECT rejected_row.reason FROM archive.rejected_row JOIN archive.data_file USING (data_file_id) "
         "JOIN archive.data_release USING (release_id) WHERE release = 'openngc'"
     )
     assert len(rejected) == 7
