@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from galbase.ingest.readers.column import FileColumn
 from galbase.ingest.units import ucd1plus, vounit
 from galbase.schema.errors import GalbaseError
+from galbase.schema.healpix import CELL_ORDERS
 
 SCHEMA = "catalogue"
 RESERVED = ("source_id", "ra", "dec", "hpx29")
@@ -202,6 +203,8 @@ def _make(
         )
     )
     connection.execute(sql.SQL("CREATE INDEX ON {} (hpx29)").format(target))
+    for order in CELL_ORDERS:
+        connection.execute(sql.SQL("CREATE INDEX ON {} ((hpx29 >> {}))").format(target, 2 * (29 - order)))
     connection.execute(
         sql.SQL("COMMENT ON TABLE {} IS {}").format(target, sql.Literal(f"Catalogue of release {release}"))
     )

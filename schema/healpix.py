@@ -12,6 +12,8 @@ import numpy.typing as npt
 from galbase.schema.errors import GalbaseError
 
 ORDER = 29
+# Orders whose cells are indexed in every table with hpx29; api.in_cone chooses among them by radius.
+CELL_ORDERS = (11, 9, 7)
 NSIDE = 1 << ORDER
 
 

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from galbase.schema.column import column
+from galbase.schema.healpix import CELL_ORDERS
 from galbase.schema.tables.base import identity, metadata, now_column, reference
 
 
@@ -41,6 +42,11 @@ def position_checks() -> list[sa.CheckConstraint]:
     ]
 
 
+def cell_indexes(table: str) -> list[sa.Index]:
+    """Indexes on the HEALPix cells of a table with hpx29 that api.in_cone and its like search by."""
+    return [sa.Index(f"ix_{table}_hpx29_order{order}", sa.text(f"(hpx29 >> {2 * (29 - order)})")) for order in CELL_ORDERS]
+
+
 source = sa.Table(
     "source",
     metadata,
@@ -67,6 +73,7 @@ source = sa.Table(
     *position_checks(),
     sa.UniqueConstraint("release_id", "native_id"),
     sa.Index("ix_source_hpx29", "hpx29"),
+    *cell_indexes("source"),
     sa.Index("ix_source_data_file_id", "data_file_id"),
     sa.Index("ix_source_release_hpx29", "release_id", "hpx29"),
     comment="One row a detection in a release",
@@ -102,6 +109,7 @@ galaxy = sa.Table(
     column("n_member", sa.Integer, doc="Number of detections", ucd="meta.number", nullable=False),
     *position_checks(),
     sa.Index("ix_galaxy_hpx29", "hpx29"),
+    *cell_indexes("galaxy"),
     comment="One row a galaxy, built from the crossmatch",
 )
 

@@ -35,6 +35,21 @@ $function$;
 COMMENT ON FUNCTION api.check_radius(double precision) IS
     'True for a radius [arcsec] between 0 and 180 degrees; an error that names the value otherwise; NULL for NULL.';
 
+CREATE OR REPLACE FUNCTION api.check_order(healpix_order integer)
+RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+AS $function$
+BEGIN
+    IF healpix_order < 0 OR healpix_order > 29 THEN
+        RAISE EXCEPTION 'HEALPix order % is outside [0, 29]', healpix_order
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Order 0 has 12 pixels, order 29 has 12 * 4^29.';
+    END IF;
+    RETURN true;
+END
+$function$;
+COMMENT ON FUNCTION api.check_order(integer) IS
+    'True for a HEALPix order from 0 to 29; an error that names the value otherwise; NULL for NULL.';
+
 CREATE OR REPLACE FUNCTION api.release_id(release_name text)
 RETURNS bigint
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE

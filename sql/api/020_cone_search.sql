@@ -1,6 +1,51 @@
+-- The search that all others rest on, and the indexes that it asks of a table: hpx29 at orders 11, 9 and 7, shifted as
+-- below. One of three lists of cells is not empty; a bitmap scan of an empty list costs 2 microseconds and reads nothing.
+-- Measured on 10 million sources over the sky: cells of order 11 (1.7 arcmin) to 30 arcsec keep dense surveys fast,
+-- order 9 to 12 arcmin, order 7 beyond. `= ANY` has the statistics of the index's expression behind it; ranges joined by
+-- inequalities are taken for a large part of the table and end in sequential scans.
+
+CREATE OR REPLACE FUNCTION api.within_wide_cone(
+    source_ra double precision, source_dec double precision, ra_deg double precision, dec_deg double precision,
+    radius_arcsec double precision)
+RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+AS $function$
+BEGIN
+    RETURN api.separation_arcsec(ra_deg, dec_deg, source_ra, source_dec) <= radius_arcsec;
+END
+$function$;
+COMMENT ON FUNCTION api.within_wide_cone(double precision, double precision, double precision, double precision, double precision) IS
+    'Whether a source [deg] is within a radius [arcsec] of a position [deg], by a formula that is also accurate near the '
+    'antipode.';
+
+-- The planner writes this body in place of a call, if the position and the radius are columns, parameters or constants.
+-- Half the chord is the hypotenuse of the two terms of the haversine formula (Sinnott 1984, Sky & Telescope 68, 159).
+CREATE OR REPLACE FUNCTION api.in_cone(
+    hpx29 bigint, source_ra double precision, source_dec double precision, ra_deg double precision,
+    dec_deg double precision, radius_arcsec double precision)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (
+    hpx29 >> 36 = ANY (CASE WHEN radius_arcsec <= 30 THEN api.healpix_disc_cells(ra_deg, dec_deg, radius_arcsec, 11) END)
+    OR hpx29 >> 40 = ANY (CASE WHEN radius_arcsec > 30 AND radius_arcsec <= 720
+                               THEN api.healpix_disc_cells(ra_deg, dec_deg, radius_arcsec, 9) END)
+    OR hpx29 >> 44 = ANY (CASE WHEN radius_arcsec > 720 THEN api.healpix_disc_cells(ra_deg, dec_deg, radius_arcsec, 7) END)
+) AND CASE
+    WHEN radius_arcsec <= 324000 THEN
+        point(
+            sin(0.008726646259971648::float8 * (source_dec - dec_deg)),
+            sqrt(cos(0.017453292519943295::float8 * dec_deg) * cos(0.017453292519943295::float8 * source_dec))
+            * sin(0.008726646259971648::float8 * (source_ra - ra_deg))
+        ) <-> '(0,0)'::point <= sin(radius_arcsec * 2.42406840554768e-06::float8)
+    ELSE api.within_wide_cone(source_ra, source_dec, ra_deg, dec_deg, radius_arcsec)
+END;
+COMMENT ON FUNCTION api.in_cone(bigint, double precision, double precision, double precision, double precision, double precision) IS
+    'Whether a source (its hpx29, ra and dec [deg, ICRS]) is within a radius [arcsec, 0 to 648000] of a position [deg]. In '
+    'a WHERE or JOIN it uses the indexes on hpx29 >> 36, hpx29 >> 40 and hpx29 >> 44 of any table that has them; NULL '
+    'for NULL, an error for an impossible position or radius.';
+
 -- LANGUAGE sql, not STRICT and without SET, so that the planner inlines it and a JOIN or LIMIT around it reaches the
--- index. OFFSET 0 keeps the ranges and the table apart: joined freely, the planner takes two inequalities for 1/9 of
--- the table and prefers a sequential scan that computes every separation (30 ms instead of 1 ms on 200,000 sources).
+-- index.
 CREATE OR REPLACE FUNCTION api.cone_search(
     ra_deg double precision, dec_deg double precision, radius_arcsec double precision,
     release_name text DEFAULT NULL)
@@ -9,20 +54,12 @@ RETURNS TABLE (
     flag bigint, separation_arcsec double precision)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 BEGIN ATOMIC
-    SELECT s.source_id, r.release, s.native_id, s.ra, s."dec", s.hpx29, s.flag,
+    SELECT s.source_id, (SELECT r.release FROM archive.data_release r WHERE r.release_id = s.release_id), s.native_id,
+           s.ra, s."dec", s.hpx29, s.flag,
            api.separation_arcsec(cone_search.ra_deg, cone_search.dec_deg, s.ra, s."dec")
-    FROM api.healpix_cone(cone_search.ra_deg, cone_search.dec_deg, cone_search.radius_arcsec) c
-    CROSS JOIN LATERAL (
-        SELECT o.source_id, o.release_id, o.native_id, o.ra, o."dec", o.hpx29, o.flag
-        FROM archive.source o
-        WHERE o.hpx29 >= c.hpx29_start AND o.hpx29 < c.hpx29_stop
-          AND (cone_search.release_name IS NULL OR o.release_id = api.release_id(cone_search.release_name))
-          AND (c.inside
-               OR api.separation_arcsec(cone_search.ra_deg, cone_search.dec_deg, o.ra, o."dec")
-                  <= cone_search.radius_arcsec)
-        OFFSET 0
-    ) s
-    JOIN archive.data_release r ON r.release_id = s.release_id;
+    FROM archive.source s
+    WHERE api.in_cone(s.hpx29, s.ra, s."dec", cone_search.ra_deg, cone_search.dec_deg, cone_search.radius_arcsec)
+      AND (cone_search.release_name IS NULL OR s.release_id = (SELECT api.release_id(cone_search.release_name)));
 END;
 COMMENT ON FUNCTION api.cone_search(double precision, double precision, double precision, text) IS
 'Sources within a radius [arcsec, 0 to 648000] of a position [deg, ICRS], of one release or of all; NULL gives no rows, an impossible position or radius an error.

@@ -1,4 +1,4 @@
--- Pixels that cover a disc. Two bounds carry the proof that nothing is missed, both checked against healpy by tests:
+-- Ranges that cover a disc. Two bounds carry the proof that nothing is missed, both checked against healpy by tests:
 -- a disc of radius 0.67 / 2^order rad about any point of a pixel lies within that pixel and its neighbours
 -- (Fernique, Boch et al., cdshealpix, give 0.689 or more), and no point of a pixel is farther than 1.08 / 2^order rad
 -- from its centre. Radii get a margin of 1e-9 rad (0.2 mas) for rounding.
@@ -14,44 +14,6 @@ END;
 COMMENT ON FUNCTION api.healpix_cone_order(double precision) IS
     'Finest order (to 24) at which a disc of the radius [arcsec] lies within the pixel of its centre and the '
     'neighbours; -1 where the radius is too large for any.';
-
-CREATE OR REPLACE FUNCTION api.healpix_disc_cells(
-    ra_deg double precision, dec_deg double precision, radius_arcsec double precision, healpix_order integer)
-RETURNS bigint[]
-LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
-AS $function$
-DECLARE
-    pixel bigint;
-    own record;
-    deepest bigint;
-    reach bigint;
-    width bigint := 1::bigint << (29 - healpix_order);
-BEGIN
-    PERFORM api.check_position(ra_deg, dec_deg), api.check_radius(radius_arcsec);
-    IF api.healpix_cone_order(radius_arcsec) < healpix_order THEN
-        IF healpix_order > 0 THEN
-            RAISE EXCEPTION 'a radius of % arcsec is too large for HEALPix order %', radius_arcsec, healpix_order
-                USING ERRCODE = 'invalid_parameter_value',
-                      HINT = 'Take the order from api.healpix_cone_order(radius_arcsec), or 0 where that is -1.';
-        END IF;
-        RETURN '{0,1,2,3,4,5,6,7,8,9,10,11}';
-    END IF;
-    deepest := api.healpix(ra_deg, dec_deg, 29);
-    pixel := deepest >> (2 * (29 - healpix_order));
-    -- Within a base pixel, its column and row change by at most 1.46 * 2^29 a radian (the gradient is 1.453 next to a
-    -- pole and 1.021 in the equatorial belt): a disc that stays clear of the pixel's sides needs no neighbour.
-    own := api.healpix_face(deepest, 29);
-    reach := ceil((radians(radius_arcsec / 3600) + 1e-9) * 1.46 * 536870912)::bigint + 1;
-    IF least(own.ix & (width - 1), own.iy & (width - 1)) >= reach
-       AND greatest(own.ix & (width - 1), own.iy & (width - 1)) < width - reach THEN
-        RETURN ARRAY[pixel];
-    END IF;
-    RETURN pixel || api.healpix_neighbours(pixel, healpix_order);
-END
-$function$;
-COMMENT ON FUNCTION api.healpix_disc_cells(double precision, double precision, double precision, integer) IS
-    'Nested HEALPix pixels of an order that together hold every point within a radius [arcsec] of a position [deg]; '
-    'the order is at most api.healpix_cone_order(radius_arcsec), or 0.';
 
 CREATE OR REPLACE FUNCTION api.healpix_cone(
     ra_deg double precision, dec_deg double precision, radius_arcsec double precision,
@@ -74,7 +36,7 @@ DECLARE
     pixel_start bigint;
     pixel_inside boolean;
 BEGIN
-    pixels := (SELECT array_agg(c ORDER BY c DESC)
+    pixels := (SELECT array_agg(DISTINCT c ORDER BY c DESC)
                FROM unnest(api.healpix_disc_cells(ra_deg, dec_deg, radius_arcsec, first_order)) c);
     -- Small discs hold few sources: finer ranges would cost more than the rows that they save.
     last_order := CASE WHEN radius_arcsec <= 60 THEN first_order ELSE least(first_order + 3, 24) END;
