@@ -16,6 +16,7 @@ GOLDEN = {
     "function": {
         "ab_magnitude(double precision)",
         "ab_magnitude_err(double precision,double precision)",
+        "check_order(integer)",
         "check_position(double precision,double precision)",
         "check_radius(double precision)",
         "cone_search(double precision,double precision,double precision,text)",
@@ -23,6 +24,7 @@ GOLDEN = {
         "crossmatch_order(double precision)",
         "flag_names(text,bigint)",
         "healpix(double precision,double precision,integer)",
+        "healpix_box_cells(bigint,bigint,bigint,bigint,bigint,integer)",
         "healpix_center(bigint,integer)",
         "healpix_cone(double precision,double precision,double precision)",
         "healpix_cone_order(double precision)",
@@ -30,6 +32,9 @@ GOLDEN = {
         "healpix_face(bigint,integer)",
         "healpix_neighbours(bigint,integer)",
         "healpix_nest(bigint,bigint,bigint,integer)",
+        "healpix_spread(bigint)",
+        "healpix_wide_disc_cells(double precision,double precision,double precision,integer)",
+        "in_cone(bigint,double precision,double precision,double precision,double precision,double precision)",
         "nearest_galaxies(bigint,integer,text,text)",
         "reference_label(text)",
         "release_id(text)",
@@ -37,6 +42,7 @@ GOLDEN = {
         "served_model_id(text)",
         "served_prediction(text)",
         "served_preprocess_config_id()",
+        "within_wide_cone(double precision,double precision,double precision,double precision,double precision)",
     },
     "view": {
         "column_description",
