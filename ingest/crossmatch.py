@@ -69,11 +69,14 @@ def crossmatch(
         ).fetchone()
         if made is None:
             raise RuntimeError("no crossmatch_run_id was returned")
+        # Only a plan made for this radius knows which index on cells serves it.
+        connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
         n_pair = connection.execute(
             "INSERT INTO archive.crossmatch (crossmatch_run_id, left_source_id, right_source_id, separation_arcsec, "
-            "rank, n_within) SELECT %s, left_source_id, right_source_id, separation_arcsec, rank, n_within "
-            "FROM api.crossmatch(%s, %s, %s) ORDER BY left_source_id, rank",
-            (made[0], left, right, radius_arcsec),
+            "rank, n_within) SELECT %s, left_source_id, right_source_id, separation_arcsec, "
+            "row_number() OVER (PARTITION BY left_source_id ORDER BY separation_arcsec, right_source_id), "
+            "count(*) OVER (PARTITION BY left_source_id) FROM api.crossmatch_pairs(%s, %s, %s) ORDER BY left_source_id, 5",
+            (made[0], left_id, right_id, radius_arcsec),
         ).rowcount
         connection.execute(
             "UPDATE archive.crossmatch_run SET n_pair = %s WHERE crossmatch_run_id = %s", (n_pair, made[0])

@@ -44,7 +44,9 @@ def position_checks() -> list[sa.CheckConstraint]:
 
 def cell_indexes(table: str) -> list[sa.Index]:
     """Indexes on the HEALPix cells of a table with hpx29 that api.in_cone and its like search by."""
-    return [sa.Index(f"ix_{table}_hpx29_order{order}", sa.text(f"(hpx29 >> {2 * (29 - order)})")) for order in CELL_ORDERS]
+    return [
+        sa.Index(f"ix_{table}_hpx29_order{order}", sa.text(f"(hpx29 >> {2 * (29 - order)})")) for order in CELL_ORDERS
+    ]
 
 
 source = sa.Table(

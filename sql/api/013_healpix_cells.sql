@@ -174,33 +174,24 @@ BEGIN
     t := ra_deg / 90;
     IF NOT (t >= 0 AND t < 4) THEN
         t := t - 4 * floor(t / 4);
-        IF t >= 4 THEN
-            t := 0;
-        END IF;
+        t := CASE WHEN t < 4 THEN t ELSE 0 END;
     END IF;
-    -- Gorski et al. 2005, eqs. 4 to 9, solved for the place within the base pixel, in units of its side.
+    -- Gorski et al. 2005, eqs. 4 to 9, solved for the place within the base pixel, in units of its side. Statements cost
+    -- more than arithmetic here: 0.1 microseconds each, and 1 the first time in a transaction.
     IF dec_deg < 41.8103148957786 AND dec_deg > -41.8103148957786 THEN
         v := 0.75 * sin(dec_deg * 0.017453292519943295::float8);
         u := 0.5 + t + v;
         v := 0.5 + t - v;
-        x := floor(u);
-        y := floor(v);
-        face := CASE WHEN x = y THEN (x::bigint & 3) + 4 WHEN y < x THEN y ELSE x + 8 END;
-        x := (u - x) * edge;
-        y := (1 - (v - y)) * edge;
+        face := CASE WHEN floor(u) = floor(v) THEN (floor(u)::bigint & 3) + 4
+                     WHEN floor(v) < floor(u) THEN floor(v)::bigint ELSE floor(u)::bigint + 8 END;
+        x := (u - floor(u)) * edge;
+        y := (1 - (v - floor(v))) * edge;
     ELSE
-        u := floor(t);
-        t := t - u;
         v := 2.449489742783178::float8 * sin((90 - abs(dec_deg)) * 0.008726646259971648::float8);
-        IF dec_deg > 0 THEN
-            face := u;
-            x := (1 - (1 - t) * v) * edge;
-            y := (1 - t * v) * edge;
-        ELSE
-            face := u + 8;
-            x := t * v * edge;
-            y := (1 - t) * v * edge;
-        END IF;
+        u := (t - floor(t)) * v;
+        face := floor(t)::bigint + CASE WHEN dec_deg > 0 THEN 0 ELSE 8 END;
+        x := CASE WHEN dec_deg > 0 THEN 1 - v + u ELSE u END * edge;
+        y := CASE WHEN dec_deg > 0 THEN 1 - u ELSE v - u END * edge;
     END IF;
     r := r * edge;
     reach := CASE WHEN polar THEN 1.46 * r ELSE 1.03 * r END;
@@ -221,10 +212,16 @@ BEGIN
         RETURN found;
     END IF;
     face := face << (2 * healpix_order);
-    row_bits := api.healpix_spread(first_y) << 1;
-    IF first_x = last_x AND first_y = last_y THEN
-        RETURN ARRAY[face | row_bits | api.healpix_spread(first_x)];
+    IF first_x = last_x AND first_y = last_y AND healpix_order <= 16 THEN
+        -- Both numbers are spread at once, as the halves of one.
+        i := first_x | (first_y << 32);
+        i := (i | (i << 8)) & 71777214294589695;
+        i := (i | (i << 4)) & 1085102592571150095;
+        i := (i | (i << 2)) & 3689348814741910323;
+        i := (i | (i << 1)) & 6148914691236517205;
+        RETURN ARRAY[face | (i & 4294967295) | (i >> 31)];
     END IF;
+    row_bits := api.healpix_spread(first_y) << 1;
     plus := x + y;
     minus := x - y;
     IF polar THEN

@@ -4,22 +4,7 @@
 -- order 9 to 12 arcmin, order 7 beyond. `= ANY` has the statistics of the index's expression behind it; ranges joined by
 -- inequalities are taken for a large part of the table and end in sequential scans.
 
-CREATE OR REPLACE FUNCTION api.within_wide_cone(
-    source_ra double precision, source_dec double precision, ra_deg double precision, dec_deg double precision,
-    radius_arcsec double precision)
-RETURNS boolean
-LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
-AS $function$
-BEGIN
-    RETURN api.separation_arcsec(ra_deg, dec_deg, source_ra, source_dec) <= radius_arcsec;
-END
-$function$;
-COMMENT ON FUNCTION api.within_wide_cone(double precision, double precision, double precision, double precision, double precision) IS
-    'Whether a source [deg] is within a radius [arcsec] of a position [deg], by a formula that is also accurate near the '
-    'antipode.';
-
 -- The planner writes this body in place of a call, if the position and the radius are columns, parameters or constants.
--- Half the chord is the hypotenuse of the two terms of the haversine formula (Sinnott 1984, Sky & Telescope 68, 159).
 CREATE OR REPLACE FUNCTION api.in_cone(
     hpx29 bigint, source_ra double precision, source_dec double precision, ra_deg double precision,
     dec_deg double precision, radius_arcsec double precision)
@@ -30,15 +15,7 @@ RETURN (
     OR hpx29 >> 40 = ANY (CASE WHEN radius_arcsec > 30 AND radius_arcsec <= 720
                                THEN api.healpix_disc_cells(ra_deg, dec_deg, radius_arcsec, 9) END)
     OR hpx29 >> 44 = ANY (CASE WHEN radius_arcsec > 720 THEN api.healpix_disc_cells(ra_deg, dec_deg, radius_arcsec, 7) END)
-) AND CASE
-    WHEN radius_arcsec <= 324000 THEN
-        point(
-            sin(0.008726646259971648::float8 * (source_dec - dec_deg)),
-            sqrt(cos(0.017453292519943295::float8 * dec_deg) * cos(0.017453292519943295::float8 * source_dec))
-            * sin(0.008726646259971648::float8 * (source_ra - ra_deg))
-        ) <-> '(0,0)'::point <= sin(radius_arcsec * 2.42406840554768e-06::float8)
-    ELSE api.within_wide_cone(source_ra, source_dec, ra_deg, dec_deg, radius_arcsec)
-END;
+) AND api.within_arcsec(ra_deg, dec_deg, source_ra, source_dec, radius_arcsec);
 COMMENT ON FUNCTION api.in_cone(bigint, double precision, double precision, double precision, double precision, double precision) IS
     'Whether a source (its hpx29, ra and dec [deg, ICRS]) is within a radius [arcsec, 0 to 648000] of a position [deg]. In '
     'a WHERE or JOIN it uses the indexes on hpx29 >> 36, hpx29 >> 40 and hpx29 >> 44 of any table that has them; NULL '

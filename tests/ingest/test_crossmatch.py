@@ -139,7 +139,7 @@ def test_a_failed_crossmatch_leaves_the_old_one(fresh_archive: Any) -> None:
     sources(connection, "kept-a", np.array([10.0]), np.array([5.0]))
     sources(connection, "kept-b", np.array([10.0]), np.array([5.0]))
     crossmatch(connection, "kept-a", "kept-b", 1)
-    connection.execute("DROP FUNCTION api.crossmatch(text, text, double precision)")
+    connection.execute("DROP FUNCTION api.crossmatch_pairs(bigint, bigint, double precision) CASCADE")
     with pytest.raises(psycopg.errors.UndefinedFunction):
         crossmatch(connection, "kept-a", "kept-b", 2)
     assert len(stored(connection, "kept-a", "kept-b")) == 1
