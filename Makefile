@@ -11,7 +11,7 @@ endif
 endif
 PYTEST_OPTIONS ?=
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check bench bench-rivals lock clean
 
 demo: .venv/ready
 	$(BIN)/galbase demo
@@ -35,6 +35,10 @@ bench: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch .venv/ready
+
+# What benchmarks/sky.py measures against; Debian 12, as root.
+bench-rivals:
+	apt-get install --yes --quiet postgresql-15 postgresql-15-q3c postgresql-15-pgsphere
 
 # Pins what pyproject.toml allows; the pins are for Python 3.11 and newer on Linux.
 lock:

@@ -75,7 +75,8 @@ def crossmatch(
             "INSERT INTO archive.crossmatch (crossmatch_run_id, left_source_id, right_source_id, separation_arcsec, "
             "rank, n_within) SELECT %s, left_source_id, right_source_id, separation_arcsec, "
             "row_number() OVER (PARTITION BY left_source_id ORDER BY separation_arcsec, right_source_id), "
-            "count(*) OVER (PARTITION BY left_source_id) FROM api.crossmatch_pairs(%s, %s, %s) ORDER BY left_source_id, 5",
+            "count(*) OVER (PARTITION BY left_source_id) FROM api.crossmatch_pairs(%s, %s, %s) "
+            "ORDER BY left_source_id, 5",
             (made[0], left_id, right_id, radius_arcsec),
         ).rowcount
         connection.execute(
