@@ -133,76 +133,28 @@ COMMENT ON FUNCTION api.healpix_wide_disc_cells(double precision, double precisi
     'Nested HEALPix pixels of an order to 7 that together hold every point within a radius [arcsec] of a position [deg], '
     'found by the distances of pixels'' centres.';
 
-CREATE OR REPLACE FUNCTION api.healpix_disc_cells(
-    ra_deg double precision, dec_deg double precision, radius_arcsec double precision, healpix_order integer)
+CREATE OR REPLACE FUNCTION api.healpix_octagon_cells(
+    face bigint, x double precision, y double precision, reach double precision, plus_reach double precision,
+    minus_reach double precision, healpix_order integer)
 RETURNS bigint[]
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
 AS $function$
 DECLARE
     edge bigint := 1::bigint << healpix_order;
-    r double precision := radius_arcsec * 4.84813681109536e-06::float8 + 1e-9::float8;
-    -- A disc that reaches declinations where |z| > 2/3, asin(2/3) = 0.72972766 rad.
-    polar boolean := abs(dec_deg) * 0.017453292519943295::float8 + r > 0.7297;
-    face bigint;
-    t double precision;
-    u double precision;
-    v double precision;
-    x double precision;
-    y double precision;
-    reach double precision;
-    plus double precision;
-    minus double precision;
-    plus_reach double precision;
-    minus_reach double precision;
-    first_x bigint;
-    last_x bigint;
-    first_y bigint;
-    last_y bigint;
-    i bigint;
+    first_x bigint := floor(x - reach);
+    last_x bigint := floor(x + reach);
+    first_y bigint := floor(y - reach);
+    last_y bigint := floor(y + reach);
+    first_i bigint;
     last_i bigint;
     column_bits bigint;
     row_bits bigint;
     found bigint[] := '{}';
 BEGIN
-    IF NOT (dec_deg >= -90 AND dec_deg <= 90 AND ra_deg > '-Infinity' AND ra_deg < 'Infinity'
-            AND radius_arcsec >= 0 AND radius_arcsec <= 648000 AND healpix_order >= 0 AND healpix_order <= 29) THEN
-        PERFORM api.check_position(ra_deg, dec_deg), api.check_radius(radius_arcsec), api.check_order(healpix_order);
-    END IF;
-    IF r > 0.6 THEN
-        RETURN api.healpix_wide_disc_cells(ra_deg, dec_deg, radius_arcsec, healpix_order);
-    END IF;
-    t := ra_deg / 90;
-    IF NOT (t >= 0 AND t < 4) THEN
-        t := t - 4 * floor(t / 4);
-        t := CASE WHEN t < 4 THEN t ELSE 0 END;
-    END IF;
-    -- Gorski et al. 2005, eqs. 4 to 9, solved for the place within the base pixel, in units of its side. Statements cost
-    -- more than arithmetic here: 0.1 microseconds each, and 1 the first time in a transaction.
-    IF dec_deg < 41.8103148957786 AND dec_deg > -41.8103148957786 THEN
-        v := 0.75 * sin(dec_deg * 0.017453292519943295::float8);
-        u := 0.5 + t + v;
-        v := 0.5 + t - v;
-        face := CASE WHEN floor(u) = floor(v) THEN (floor(u)::bigint & 3) + 4
-                     WHEN floor(v) < floor(u) THEN floor(v)::bigint ELSE floor(u)::bigint + 8 END;
-        x := (u - floor(u)) * edge;
-        y := (1 - (v - floor(v))) * edge;
-    ELSE
-        v := 2.449489742783178::float8 * sin((90 - abs(dec_deg)) * 0.008726646259971648::float8);
-        u := (t - floor(t)) * v;
-        face := floor(t)::bigint + CASE WHEN dec_deg > 0 THEN 0 ELSE 8 END;
-        x := CASE WHEN dec_deg > 0 THEN 1 - v + u ELSE u END * edge;
-        y := CASE WHEN dec_deg > 0 THEN 1 - u ELSE v - u END * edge;
-    END IF;
-    r := r * edge;
-    reach := CASE WHEN polar THEN 1.46 * r ELSE 1.03 * r END;
     IF reach > 1000 THEN
-        RAISE EXCEPTION 'a radius of % arcsec is too large for HEALPix order %', radius_arcsec, healpix_order
+        RAISE EXCEPTION 'a disc of % cells'' radius is too large for HEALPix order %', ceil(reach), healpix_order
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Take a coarser order, with fewer than a million cells.';
     END IF;
-    first_x := floor(x - reach);
-    last_x := floor(x + reach);
-    first_y := floor(y - reach);
-    last_y := floor(y + reach);
     IF (first_x | first_y) < 0 OR last_x >= edge OR last_y >= edge THEN
         found := api.healpix_box_cells(face, first_x, last_x, first_y, last_y, healpix_order);
         IF (first_x < 0 OR last_x >= edge) AND (first_y < 0 OR last_y >= edge) THEN
@@ -211,42 +163,89 @@ BEGIN
         END IF;
         RETURN found;
     END IF;
-    face := face << (2 * healpix_order);
-    IF first_x = last_x AND first_y = last_y AND healpix_order <= 16 THEN
-        -- Both numbers are spread at once, as the halves of one.
-        i := first_x | (first_y << 32);
+    row_bits := api.healpix_spread(first_y) << 1;
+    FOR row_y IN first_y..last_y LOOP
+        -- The cells whose corners reach into the octagon.
+        first_i := greatest(first_x, ceil(greatest(x + y - plus_reach - 2 - row_y, x - y - minus_reach - 1 + row_y))::bigint);
+        last_i := least(last_x, floor(least(x + y + plus_reach - row_y, x - y + minus_reach + 1 + row_y))::bigint);
+        IF first_i <= last_i THEN
+            column_bits := (face << (2 * healpix_order)) | row_bits | api.healpix_spread(first_i);
+            FOR unused IN first_i..last_i LOOP
+                found := found || column_bits;
+                -- One column on: the carry runs over the places between.
+                column_bits := ((column_bits | -6148914691236517206) + 1) & 6148914691236517205
+                               | (column_bits & -6148914691236517206);
+            END LOOP;
+        END IF;
+        row_bits := ((row_bits | 6148914691236517205) + 1) & -6148914691236517206;
+    END LOOP;
+    RETURN found;
+END
+$function$;
+COMMENT ON FUNCTION api.healpix_octagon_cells(
+    bigint, double precision, double precision, double precision, double precision, double precision, integer) IS
+    'Nested HEALPix pixels of an order in an octagon about column x and row y of a base pixel (face, 0 to 11): within '
+    'reach in x and y, within plus_reach in x + y, within minus_reach in x - y, in pixels.';
+
+CREATE OR REPLACE FUNCTION api.healpix_disc_cells(
+    ra_deg double precision, dec_deg double precision, radius_arcsec double precision, healpix_order integer)
+RETURNS bigint[]
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+AS $function$
+DECLARE
+    face bigint;
+    u double precision;
+    v double precision;
+    x double precision;
+    y double precision;
+    r double precision;
+    i bigint;
+BEGIN
+    -- Statements cost more than arithmetic here: 0.1 microseconds each, and 1 the first time in a transaction. So the
+    -- common case, a disc within one cell, takes as few as it can.
+    IF NOT (dec_deg >= -90 AND dec_deg <= 90 AND ra_deg >= 0 AND ra_deg < 360 AND radius_arcsec >= 0
+            AND radius_arcsec <= 120000 AND healpix_order >= 0 AND healpix_order <= 29) THEN
+        PERFORM api.check_position(ra_deg, dec_deg), api.check_radius(radius_arcsec), api.check_order(healpix_order);
+        IF radius_arcsec > 120000 THEN
+            RETURN api.healpix_wide_disc_cells(ra_deg, dec_deg, radius_arcsec, healpix_order);
+        END IF;
+        u := ra_deg - 360 * floor(ra_deg / 360);
+        RETURN api.healpix_disc_cells(CASE WHEN u < 360 THEN u ELSE 0 END, dec_deg, radius_arcsec, healpix_order);
+    END IF;
+    -- Gorski et al. 2005, eqs. 4 to 9, solved for the place within the base pixel, in units of a cell.
+    IF dec_deg < 41.8103148957786 AND dec_deg > -41.8103148957786 THEN
+        v := 0.75 * sin(dec_deg * 0.017453292519943295::float8);
+        u := 0.5 + ra_deg / 90 + v;
+        v := 0.5 + ra_deg / 90 - v;
+        face := CASE WHEN floor(u) = floor(v) THEN (floor(u)::bigint & 3) + 4
+                     WHEN floor(v) < floor(u) THEN floor(v)::bigint ELSE floor(u)::bigint + 8 END;
+        x := (u - floor(u)) * (1::bigint << healpix_order);
+        y := (1 - (v - floor(v))) * (1::bigint << healpix_order);
+    ELSE
+        v := 2.449489742783178::float8 * sin((90 - abs(dec_deg)) * 0.008726646259971648::float8);
+        u := (ra_deg / 90 - floor(ra_deg / 90)) * v;
+        face := floor(ra_deg / 90)::bigint + CASE WHEN dec_deg > 0 THEN 0 ELSE 8 END;
+        x := CASE WHEN dec_deg > 0 THEN 1 - v + u ELSE u END * (1::bigint << healpix_order);
+        y := CASE WHEN dec_deg > 0 THEN 1 - u ELSE v - u END * (1::bigint << healpix_order);
+    END IF;
+    r := (radius_arcsec * 4.84813681109536e-06::float8 + 1e-9::float8) * (1::bigint << healpix_order);
+    -- 41.809 leaves room for the margin below asin(2/3), 41.8103 degrees.
+    v := CASE WHEN abs(dec_deg) + radius_arcsec / 3600 < 41.809 THEN 1.03 ELSE 1.46 END * r;
+    IF healpix_order <= 16 AND floor(x - v) = floor(x + v) AND floor(y - v) = floor(y + v) THEN
+        -- Column and row are spread at once, as the halves of one number.
+        i := floor(x)::bigint | (floor(y)::bigint << 32);
         i := (i | (i << 8)) & 71777214294589695;
         i := (i | (i << 4)) & 1085102592571150095;
         i := (i | (i << 2)) & 3689348814741910323;
         i := (i | (i << 1)) & 6148914691236517205;
-        RETURN ARRAY[face | (i & 4294967295) | (i >> 31)];
+        RETURN ARRAY[(face << (2 * healpix_order)) | (i & 4294967295) | (i >> 31)];
     END IF;
-    row_bits := api.healpix_spread(first_y) << 1;
-    plus := x + y;
-    minus := x - y;
-    IF polar THEN
-        plus_reach := 1.51 * r;
-        minus_reach := 2.11 * r;
-    ELSE
-        plus_reach := 1.5 * r;
-        minus_reach := 1.2733 * r / cos(abs(dec_deg) * 0.017453292519943295::float8 + r / edge);
+    IF abs(dec_deg) + radius_arcsec / 3600 < 41.809 THEN
+        RETURN api.healpix_octagon_cells(
+            face, x, y, v, 1.5 * r, 1.2733 * r / cos((abs(dec_deg) + radius_arcsec / 3600) * 0.017453292519943295::float8),
+            healpix_order);
     END IF;
-    LOOP
-        i := greatest(first_x, ceil(greatest(plus - plus_reach - 2 - first_y, minus - minus_reach - 1 + first_y))::bigint);
-        last_i := least(last_x, floor(least(plus + plus_reach - first_y, minus + minus_reach + 1 + first_y))::bigint);
-        IF i <= last_i THEN
-            column_bits := api.healpix_spread(i);
-            FOR unused IN i..last_i LOOP
-                found := found || (face | row_bits | column_bits);
-                -- One column on: the carry runs over the places between.
-                column_bits := ((column_bits | -6148914691236517206) + 1) & 6148914691236517205;
-            END LOOP;
-        END IF;
-        EXIT WHEN first_y = last_y;
-        first_y := first_y + 1;
-        row_bits := ((row_bits | 6148914691236517205) + 1) & -6148914691236517206;
-    END LOOP;
-    RETURN found;
+    RETURN api.healpix_octagon_cells(face, x, y, v, 1.51 * r, 2.11 * r, healpix_order);
 END
 $function$;
 COMMENT ON FUNCTION api.healpix_disc_cells(double precision, double precision, double precision, integer) IS

@@ -35,6 +35,8 @@ GOLDEN = {
         "healpix_face(bigint,integer)",
         "healpix_neighbours(bigint,integer)",
         "healpix_nest(bigint,bigint,bigint,integer)",
+        "healpix_octagon_cells(bigint,double precision,double precision,double precision,double precision,"
+        "double precision,integer)",
         "healpix_spread(bigint)",
         "healpix_wide_disc_cells(double precision,double precision,double precision,integer)",
         "in_cone(bigint,double precision,double precision,double precision,double precision,double precision)",
