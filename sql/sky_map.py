@@ -37,13 +37,13 @@ LIMIT 1
 _BY_SOURCE = """
 SELECT s.hpx29 >> {shift}, ({value})::float8, count(t.{column})
 FROM {table} t JOIN archive.source s ON s.source_id = t.source_id
-WHERE s.release_id = api.release_id({release}) AND t.{column} IS NOT NULL
+WHERE s.release_id = api.release_id({release}) AND abs(t.{column}::float8) < 'Infinity'
 GROUP BY 1 ORDER BY 1
 """
 _BY_GALAXY = """
 SELECT g.hpx29 >> {shift}, ({value})::float8, count(t.{column})
 FROM {table} t JOIN archive.galaxy g ON g.galaxy_id = t.galaxy_id
-WHERE t.{column} IS NOT NULL AND EXISTS (
+WHERE abs(t.{column}::float8) < 'Infinity' AND EXISTS (
     SELECT FROM archive.galaxy_member m JOIN archive.source s ON s.source_id = m.source_id
     WHERE m.galaxy_id = t.galaxy_id AND s.release_id = api.release_id({release}))
 GROUP BY 1 ORDER BY 1
@@ -166,7 +166,7 @@ def read_aggregate(
     order : int
         HEALPix order of the cells, 0 to 29.
     column : str
-        Column of numbers; its NULLs are left out.
+        Column of numbers; NULL, NaN and infinities are left out.
     aggregate : Aggregate
     table : str
         Table or view of schema api, catalogue or archive, with a column galaxy_id or source_id; sought in that order

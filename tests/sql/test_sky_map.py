@@ -44,7 +44,8 @@ def filled(archive: Any) -> Any:
             'CREATE TABLE catalogue.odd AS SELECT source_id, hpx29, ra * 2 AS "twice % ra", native_id AS name '
             "FROM archive.source WHERE release_id = 3"
         )
-        owner.execute('UPDATE catalogue.odd SET "twice % ra" = NULL WHERE source_id = 3000')
+        for source, value in ((3000, None), (3001, "NaN"), (3002, "-Infinity")):
+            owner.execute('UPDATE catalogue.odd SET "twice %% ra" = %s WHERE source_id = %s', (value, source))
         owner.execute("CREATE TABLE catalogue.nowhere (a integer)")
         owner.execute(
             "INSERT INTO archive.column_metadata (table_schema, table_name, column_name, unit, description) "
@@ -91,9 +92,9 @@ def test_columns_of_catalogues_are_mapped_by_source(filled: Any) -> None:
         for table in ("odd", "catalogue.odd"):
             found = read_aggregate(connection, "sdss", 2, "twice % ra", Aggregate.MEAN, table)
             assert found.label == "mean of twice % ra [turn]"
-            assert found.n_value.sum() == 29
+            assert found.n_value.sum() == 27
             assert [credit.release for credit in found.credits] == ["sdss"]
-        rows = connection.execute("SELECT ra, dec FROM archive.source WHERE release_id = 3 AND source_id > 3000")
+        rows = connection.execute("SELECT ra, dec FROM archive.source WHERE release_id = 3 AND source_id > 3002")
         ra, dec = np.array(rows.fetchall()).T
     cell = healpy.ang2pix(4, ra, dec, nest=True, lonlat=True)
     np.testing.assert_allclose(found.values, [2 * ra[cell == one].mean() for one in found.cells])
