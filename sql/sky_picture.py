@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from galbase.sql.sky_map import SkyMap
 FINEST_ORDER = 8
 HEIGHT = 1000
 EMPTY = "0.85"
+# Letters that fill the width of the note below the picture, and lines that leave the map its place.
+NOTE_WIDTH = 210
+NOTE_LINES = 8
 # Above this ratio of the brightest to the faintest, densities get a logarithmic scale.
 _LOG_FROM = 30
 _N_CLIPPED = 100
@@ -128,7 +132,10 @@ def draw_map(sky_map: SkyMap, path: Path) -> None:
         f"{credit.release}: licence {credit.licence or 'not stated'}; cite {credit.citation or 'not stated'}"
         for credit in sky_map.credits
     ]
-    figure.supxlabel("\n".join(credits), fontsize=6, color="0.3", parse_math=False)
+    lines = [line for credit in credits for line in textwrap.wrap(credit, NOTE_WIDTH)]
+    if len(lines) > NOTE_LINES:
+        lines[NOTE_LINES - 1 :] = ["and more, which stands whole in the metadata of this file"]
+    figure.supxlabel("\n".join(lines), fontsize=6, color="0.3", parse_math=False)
     metadata = {"Title": f"{sky_map.release}: {sky_map.label}", "Software": "galbase", "Copyright": "\n".join(credits)}
     figure.savefig(path, format="png", dpi=200, metadata=metadata)
 

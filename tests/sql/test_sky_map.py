@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,14 @@ def test_picture_shows_values_and_grey(tmp_path: Path) -> None:
     assert share(violet, right) > 0.5 > 0.02 > share(yellow, right)
     assert share(grey, pixels[height // 2 : 3 * height // 4]) > 0.5
     assert b"CC-BY-4.0" in path.read_bytes()
+
+
+def test_credits_of_many_releases_stand_in_the_metadata(tmp_path: Path) -> None:
+    credits = tuple(ReleaseCredit(f"release-{i}", "CC0-1.0", "long " * 60, None) for i in range(30))
+    path = tmp_path / "map.png"
+    draw_map(replace(made_map([0], 0, [1.0]), credits=credits), path)
+    assert imread(path).shape == (1320, 2200, 4)
+    assert b"release-29: licence CC0-1.0" in path.read_bytes()
 
 
 def run(archive: Any, *words: str) -> Any:
