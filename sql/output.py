@@ -5,17 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
 from galbase.schema.console import note
 from galbase.schema.console import table as write_table
-from galbase.schema.errors import GalbaseError
 from galbase.sql.column_values import text_of
+from galbase.sql.output_file import complete_file, note_credits
 from galbase.sql.output_format import OutputFormat
 from galbase.sql.query import Result
 
@@ -39,11 +37,7 @@ def write_result(result: Result, wanted: OutputFormat, out: Path | None) -> int:
         n_row = _to_file(result, wanted, out)
         note(f"{n_row} rows in {out}")
     if wanted in (OutputFormat.table, OutputFormat.csv):
-        for credit in result.credits:
-            note(
-                f"data: {credit.release}; licence: {credit.licence or 'not stated'}; "
-                f"cite: {credit.citation or 'not stated'}"
-            )
+        note_credits(result.credits)
     return n_row
 
 
@@ -56,28 +50,11 @@ def _to_stream(result: Result, wanted: OutputFormat) -> int:
 
 
 def _to_file(result: Result, wanted: OutputFormat, out: Path) -> int:
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.absolute().parent)
-        os.close(handle)
-    except OSError as error:
-        raise GalbaseError(f"--out {out} cannot be written: {error.strerror}. Name another file.") from error
-    part = Path(name)
-    try:
+    with complete_file(out) as part:
         if wanted in _TEXT_WRITERS:
             with part.open("w", encoding="utf-8", newline="") as stream:
-                n_row = _TEXT_WRITERS[wanted](result, stream)
-        else:
-            n_row = _binary_writer(wanted)(result, part)
-        # mkstemp makes files that only their owner may read; a result is as readable as any file the user makes.
-        mask = os.umask(0)
-        os.umask(mask)
-        part.chmod(0o666 & ~mask)
-        part.replace(out)
-    except OSError as error:
-        raise GalbaseError(f"--out {out} cannot be written: {error.strerror or error}.") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return n_row
+                return _TEXT_WRITERS[wanted](result, stream)
+        return _binary_writer(wanted)(result, part)
 
 
 def _binary_writer(wanted: OutputFormat) -> Callable[[Result, Path], int]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galbase.sql.column_values import by_column, masked_array, number_rows
-from galbase.sql.query import Result
+from galbase.sql.query import ReleaseCredit, Result
 from galbase.sql.result_column import ResultColumn
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def write_fits(result: Result, path: Path) -> int:
             table.header[f"TCOMM{number}"] = ascii_text(column.description)
     primary = fits.PrimaryHDU()
     for header in (primary.header, table.header):
-        _credit(header, result)
+        credit_header(header, result.credits, result.statement)
     fits.HDUList([primary, table]).writeto(path)
     return len(values[0])
 
@@ -46,13 +47,14 @@ def ascii_text(text: str) -> str:
     return "".join(c for c in plain if not unicodedata.combining(c)).encode("ascii", "replace").decode()
 
 
-def _credit(header: Header, result: Result) -> None:
+def credit_header(header: Header, credits: Sequence[ReleaseCredit], statement: str) -> None:
+    """Tell in a FITS header where its data come from: LICENn and CITEn of release RELEAn, the SQL as comments."""
     header["CREATOR"] = "galbase"
-    for number, credit in enumerate(result.credits, start=1):
+    for number, credit in enumerate(credits, start=1):
         header[f"RELEA{number}"] = (ascii_text(credit.release), "data release")
         header[f"LICEN{number}"] = ascii_text(credit.licence or "not stated")
         header[f"CITE{number}"] = ascii_text(credit.citation or "not stated")
-    for line in result.statement.splitlines():
+    for line in statement.splitlines():
         header.add_comment(ascii_text(f"SQL: {line}"))
 
 

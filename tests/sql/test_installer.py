@@ -21,6 +21,7 @@ GOLDEN = {
         "check_radius(double precision)",
         "clear_of_sides(bigint,integer,integer)",
         "cone_search(double precision,double precision,double precision,text)",
+        "coverage(text,integer)",
         "crossmatch(text,text,double precision)",
         "crossmatch_order(double precision)",
         "crossmatch_pairs(bigint,bigint,double precision)",
@@ -33,6 +34,7 @@ GOLDEN = {
         "healpix_cone_order(double precision)",
         "healpix_disc_cells(double precision,double precision,double precision,integer)",
         "healpix_face(bigint,integer)",
+        "healpix_map(text,integer)",
         "healpix_neighbours(bigint,integer)",
         "healpix_nest(bigint,bigint,bigint,integer)",
         "healpix_octagon_cells(bigint,double precision,double precision,double precision,double precision,"
