@@ -49,6 +49,9 @@ DECLARE
     radius double precision := api.polygon_radius(polygon);
     first_order integer;
     pixels bigint[];
+    -- The edges near each of the pixels: pairs, pixel by pixel.
+    edges integer[];
+    inside bigint[];
     found bigint[] := '{}';
     reach double precision;
 BEGIN
@@ -59,72 +62,71 @@ BEGIN
     IF first_order = healpix_order THEN
         RETURN pixels;
     END IF;
+    SELECT array_agg(p), array_agg(e) INTO pixels, edges FROM unnest(pixels) p, generate_series(0, n - 1) e;
     FOR pixel_order IN first_order..healpix_order LOOP
         -- No point of a pixel is farther than 1.08 / 2^order rad from its centre.
         reach := 1.08 / (1::bigint << pixel_order) + 1e-7;
-        -- Distance from a great circle where the pixel's centre is beside the edge, otherwise from the nearer end.
         WITH edge AS MATERIALIZED (
-            SELECT x, y, z, nx / l AS nx, ny / l AS ny, nz / l AS nz, to_x, to_y, to_z
-            FROM generate_series(0, n - 1) i,
-                 LATERAL (SELECT 3 * ((i + 1) % n)) s (j),
-                 LATERAL (SELECT vectors[3 * i + 1], vectors[3 * i + 2], vectors[3 * i + 3],
+            SELECT e, x, y, z, nx / l AS nx, ny / l AS ny, nz / l AS nz, to_x, to_y, to_z
+            FROM generate_series(0, n - 1) e,
+                 LATERAL (SELECT 3 * ((e + 1) % n)) s (j),
+                 LATERAL (SELECT vectors[3 * e + 1], vectors[3 * e + 2], vectors[3 * e + 3],
                                  vectors[j + 1], vectors[j + 2], vectors[j + 3]) v (x, y, z, to_x, to_y, to_z),
                  LATERAL (SELECT y * to_z - z * to_y, z * to_x - x * to_z, x * to_y - y * to_x) c (nx, ny, nz),
                  LATERAL (SELECT sqrt(nx * nx + ny * ny + nz * nz)) d (l)
-        ), side AS MATERIALIZED (
-            SELECT p, min(CASE
+        ), middle AS MATERIALIZED (
+            SELECT p, c.ra, c."dec", cosd(c."dec") * cosd(c.ra) AS px, cosd(c."dec") * sind(c.ra) AS py, sind(c."dec") AS pz
+            FROM (SELECT DISTINCT p FROM unnest(pixels) p) d, api.healpix_center(p, pixel_order) c (ra, "dec")
+        ), pair AS MATERIALIZED (
+            -- Distance from a great circle where the pixel's centre is beside the edge, otherwise from the nearer end.
+            SELECT p, e, CASE
                        WHEN px * (ny * z - nz * y) + py * (nz * x - nx * z) + pz * (nx * y - ny * x) >= 0
                         AND px * (to_y * nz - to_z * ny) + py * (to_z * nx - to_x * nz) + pz * (to_x * ny - to_y * nx) >= 0
                        THEN asin(least(abs(px * nx + py * ny + pz * nz), 1))
                        ELSE acos(greatest(least(greatest(px * x + py * y + pz * z, px * to_x + py * to_y + pz * to_z), 1), -1))
-                   END) <= reach AS crossed,
-                   bool_and(outline @> api.gnomonic(ra, "dec", centre)) AS inside
-            FROM (
-                SELECT p, c.ra, c."dec", cosd(c."dec") * cosd(c.ra) AS px, cosd(c."dec") * sind(c.ra) AS py, sind(c."dec") AS pz
-                FROM unnest(pixels) p, api.healpix_center(p, pixel_order) c (ra, "dec")
-                OFFSET 0
-            ) q CROSS JOIN edge
-            GROUP BY p
+                   END AS distance
+            FROM unnest(pixels, edges) u (p, e) JOIN middle USING (p) JOIN edge USING (e)
+        ), rim AS MATERIALIZED (
+            SELECT p FROM pair WHERE distance <= reach GROUP BY p
         )
-        SELECT found || ARRAY(
-                   SELECT cell FROM side, generate_series(p << (2 * (healpix_order - pixel_order)),
-                                                          ((p + 1) << (2 * (healpix_order - pixel_order))) - 1) cell
-                   WHERE inside AND NOT crossed),
-               ARRAY(SELECT p FROM side WHERE crossed)
-        INTO found, pixels;
+        SELECT ARRAY(SELECT p FROM middle WHERE p NOT IN (SELECT p FROM rim) AND outline @> api.gnomonic(ra, "dec", centre)),
+               array_agg(p), array_agg(e)
+        INTO inside, pixels, edges
+        -- An edge that is near a child, or a child of it, is within twice the reach of its parent.
+        FROM pair WHERE distance <= 2 * reach AND p IN (SELECT p FROM rim);
+        found := found || ARRAY(
+            SELECT cell FROM unnest(inside) p, generate_series(p << (2 * (healpix_order - pixel_order)),
+                                                               ((p + 1) << (2 * (healpix_order - pixel_order))) - 1) cell);
         EXIT WHEN pixel_order = healpix_order;
-        pixels := ARRAY(SELECT 4 * p + child FROM unnest(pixels) p, generate_series(0, 3) child);
+        SELECT array_agg(4 * p + child), array_agg(e) INTO pixels, edges
+        FROM unnest(pixels, edges) u (p, e), generate_series(0, 3) child;
     END LOOP;
-    RETURN found || pixels;
+    RETURN found || ARRAY(SELECT DISTINCT p FROM unnest(pixels) p);
 END
 $function$;
 COMMENT ON FUNCTION api.polygon_cells(double precision[], integer) IS
     'Nested HEALPix pixels of an order that together hold every point of a polygon {ra1,dec1,ra2,dec2,...} [deg].';
-
-CREATE OR REPLACE FUNCTION api.in_polygon_cells(hpx29 bigint, polygon double precision[])
-RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN hpx29 >> 36 = ANY (CASE WHEN api.polygon_order(polygon) = 11 THEN api.polygon_cells(polygon, 11) END)
-    OR hpx29 >> 40 = ANY (CASE WHEN api.polygon_order(polygon) = 9 THEN api.polygon_cells(polygon, 9) END)
-    OR hpx29 >> 44 = ANY (CASE WHEN api.polygon_order(polygon) = 7 THEN api.polygon_cells(polygon, 7) END);
-COMMENT ON FUNCTION api.in_polygon_cells(bigint, double precision[]) IS
-    'Whether hpx29 is in a pixel that a polygon {ra1,dec1,ra2,dec2,...} [deg] touches, or nearly; by the indexes of '
-    'api.in_polygon.';
 
 -- The planner writes this body in place of a call, and computes centre and outline of a constant polygon once.
 CREATE OR REPLACE FUNCTION api.in_polygon(
     hpx29 bigint, source_ra double precision, source_dec double precision, polygon double precision[])
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN api.in_polygon_cells(hpx29, polygon)
-    AND api.polygon_outline(polygon) @> api.gnomonic(source_ra, source_dec, api.polygon_centre(polygon));
+RETURN (
+    hpx29 >> 36 = ANY (CASE WHEN api.polygon_order(polygon) = 11 THEN api.polygon_cells(polygon, 11) END)
+    OR hpx29 >> 40 = ANY (CASE WHEN api.polygon_order(polygon) = 9 THEN api.polygon_cells(polygon, 9) END)
+    OR hpx29 >> 44 = ANY (CASE WHEN api.polygon_order(polygon) = 7 THEN api.polygon_cells(polygon, 7) END)
+) AND api.polygon_outline(polygon) @> api.gnomonic(source_ra, source_dec, api.polygon_centre(polygon));
 COMMENT ON FUNCTION api.in_polygon(bigint, double precision, double precision, double precision[]) IS
-    'Whether a source (its hpx29, ra and dec [deg, ICRS]) is in a polygon {ra1,dec1,ra2,dec2,...} [deg], edge included: '
-    'convex or not, of either orientation, with great circles for edges, closed or not, and within a hemisphere; its inside '
-    'is the smaller region. In a WHERE or JOIN it uses the indexes on hpx29 >> 36, hpx29 >> 40 and hpx29 >> 44 of any '
-    'table that has them; NULL for NULL, an error for an impossible polygon.';
+    'Whether a source (its hpx29, ra and dec [deg, ICRS]) is in a polygon {ra1,dec1,ra2,dec2,...} [deg]: convex or not, of '
+    'either orientation, with great circles for edges, closed or not, and within a hemisphere; its inside is the smaller '
+    'region, its vertices belong to it and its edges to within rounding. In a WHERE or JOIN it uses the indexes on '
+    'hpx29 >> 36, hpx29 >> 40 and hpx29 >> 44 of any table that has them, if the polygon is a column, a parameter or a '
+    'constant; NULL for NULL, an error for an impossible polygon.';
 
--- Centre and outline stand in a subquery of their own, so that a polygon that is no constant is prepared once, too.
+-- As in api.in_polygon, but centre and outline stand in a subquery of their own, so that a polygon that is no constant is
+-- prepared once, too; and an array of integers, whose cast is too dear an argument to be written into a body several
+-- times, still reaches the indexes.
 CREATE OR REPLACE FUNCTION api.polygon_search(polygon double precision[], release_name text DEFAULT NULL)
 RETURNS TABLE (
     source_id bigint, release text, native_id text, ra double precision, "dec" double precision, hpx29 bigint,
@@ -138,7 +140,13 @@ BEGIN ATOMIC
         OFFSET 0
     ) p
     JOIN archive.source s
-      ON api.in_polygon_cells(s.hpx29, polygon_search.polygon) AND p.outline @> api.gnomonic(s.ra, s."dec", p.centre)
+      ON (s.hpx29 >> 36 = ANY (CASE WHEN api.polygon_order(polygon_search.polygon) = 11
+                                    THEN api.polygon_cells(polygon_search.polygon, 11) END)
+          OR s.hpx29 >> 40 = ANY (CASE WHEN api.polygon_order(polygon_search.polygon) = 9
+                                       THEN api.polygon_cells(polygon_search.polygon, 9) END)
+          OR s.hpx29 >> 44 = ANY (CASE WHEN api.polygon_order(polygon_search.polygon) = 7
+                                       THEN api.polygon_cells(polygon_search.polygon, 7) END))
+     AND p.outline @> api.gnomonic(s.ra, s."dec", p.centre)
     WHERE polygon_search.release_name IS NULL OR s.release_id = (SELECT api.release_id(polygon_search.release_name));
 END;
 COMMENT ON FUNCTION api.polygon_search(double precision[], text) IS

@@ -33,11 +33,15 @@ def flat(corners: Any) -> list[float]:
 
 def winds_around(points: Any, corners: Any, centre: Any) -> Any:
     """Whether the azimuths of the corners go once around, for points in the hemisphere of the centre."""
+    ahead = points @ centre >= (corners @ centre).min() - 1e-9
+    inside = np.zeros(len(points), dtype=bool)
+    points = points[ahead]
     towards = corners[None] - np.einsum("pi,ci->pc", points, corners)[..., None] * points[:, None]
     following = np.roll(towards, -1, axis=1)
     sine = np.einsum("pi,pci->pc", points, np.cross(towards, following))
     turn = np.arctan2(sine, np.einsum("pci,pci->pc", towards, following)).sum(axis=1)
-    return (np.abs(turn) > np.pi) & (points @ centre > 0)
+    inside[ahead] = np.abs(turn) > np.pi
+    return inside
 
 
 def distance_from_edges(points: Any, corners: Any) -> Any:
@@ -92,7 +96,7 @@ def test_most_vertices_on_one_side(sky: Any) -> None:
     """The mean of the vertices is no centre then: some vertex is 90 degrees from it or more."""
     connection, sources = sky
     rng = np.random.default_rng(42)
-    for i, (ra, dec) in enumerate(zip(*regions(rng, 40), strict=True)):
+    for i, (ra, dec) in enumerate(zip(*regions(rng, 30), strict=True)):
         azimuth = np.concatenate([np.linspace(0, 0.3, 25), [2.1, 4.2]]) + rng.uniform(0, 6)
         corners = around(ra, dec, np.full(27, np.radians(89.9 if i % 2 else 86)), azimuth)
         assert check(connection, sources, corners, vectors(ra, dec)) > 3000
@@ -100,7 +104,7 @@ def test_most_vertices_on_one_side(sky: Any) -> None:
 
 def test_spirals(sky: Any) -> None:
     connection, sources = sky
-    for ra, dec in zip(*regions(np.random.default_rng(43), 40), strict=True):
+    for ra, dec in zip(*regions(np.random.default_rng(43), 30), strict=True):
         azimuth = np.linspace(0, 4 * np.pi, 40)
         for size in (0.002, 0.5):
             out, back = size * (0.2 + azimuth / 13), size * (0.2 + azimuth / 13 + 0.2)
@@ -108,27 +112,30 @@ def test_spirals(sky: Any) -> None:
             check(connection, sources, corners, vectors(ra, dec))
 
 
-def test_edges_and_vertices_are_included(sky: Any) -> None:
+def test_vertices_are_included(sky: Any) -> None:
     connection, sources = sky
-    for i in range(20, 16000, 400):
+    for i in range(0, 16000, 100):
         ra, dec = float(sources.ra[i]), float(sources.dec[i])
         corner = [ra, dec, ra + 1, max(dec - 1, -89.5), ra + 1, min(dec + 1, 89.5)]
-        assert found_by(connection, sources, STATEMENT, [corner])[i], corner
-    # The equator and a meridian are great circles that binary numbers hit.
-    triangle = found_by(connection, sources, STATEMENT, [[0, 0, 45, 0, 0, 45]])
-    assert triangle[(sources.dec == 0) & (sources.ra <= 45)].all()
-    assert triangle[(sources.ra == 0) & (sources.dec >= 0) & (sources.dec <= 45)].all()
-    assert triangle.any()
+        for turn in (0, 2, 4):
+            assert found_by(connection, sources, STATEMENT, [corner[turn:] + corner[:turn]])[i], corner
+
+
+def test_integers_reach_the_index_too(sky: Any) -> None:
+    """Python's integers become int2[], whose cast is too dear for PostgreSQL to inline under a generic plan."""
+    connection, sources = sky
+    numbers = [0, 0, 45, 0, 0, 45]
+    inside = found_by(connection, sources, STATEMENT, [numbers])
+    assert inside.any()
+    np.testing.assert_array_equal(inside, found_by(connection, sources, STATEMENT, [[float(x) for x in numbers]]))
 
 
 def test_in_polygon_is_polygon_search(sky: Any) -> None:
     connection, sources = sky
     polygon = [350.0, 80.0, 100.0, 85.0, 200.0, 70.0]
     inside = found_by(connection, sources, STATEMENT, [polygon])
-    for text in ("%s::float8[]", "ARRAY[%s::float8[]]"):
-        statement = f"SELECT array_agg(source_id) FROM archive.source WHERE api.in_polygon(hpx29, ra, dec, {text})"  # noqa: S608
-        value = polygon if text.startswith("%") else polygon
-        np.testing.assert_array_equal(found_by(connection, sources, statement, [value]), inside)
+    statement = "SELECT array_agg(source_id) FROM archive.source WHERE api.in_polygon(hpx29, ra, dec, %s)"
+    np.testing.assert_array_equal(found_by(connection, sources, statement, [polygon]), inside)
     paired = [polygon[i : i + 2] for i in range(0, 6, 2)]
     np.testing.assert_array_equal(found_by(connection, sources, STATEMENT, [paired]), inside)
     assert inside.any()
