@@ -32,8 +32,14 @@ COMMENT ON FUNCTION api.check_crossings(double precision[]) IS
 
 CREATE OR REPLACE FUNCTION api.polygon_order(polygon double precision[])
 RETURNS integer
-LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 1000
-RETURN api.region_order(api.polygon_radius(polygon) / 1800, api.polygon_radius(polygon) / 1800);
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 1000
+AS $function$
+DECLARE
+    diameter double precision := api.polygon_radius(polygon) / 1800;
+BEGIN
+    RETURN api.region_order(diameter, diameter);
+END
+$function$;
 COMMENT ON FUNCTION api.polygon_order(double precision[]) IS
     'HEALPix order at which a polygon {ra1,dec1,ra2,dec2,...} [deg] is searched.';
 

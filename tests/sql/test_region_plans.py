@@ -85,3 +85,29 @@ def test_any_table_with_the_indexes_will_do(sky: Any) -> None:
         )
         assert left == right
         assert left[0] > 10
+
+
+@pytest.mark.parametrize(
+    ("cells", "fewest", "most"),
+    [
+        # Pixels of order 7 are 0.458 deg wide, and there are 196608 on the sky.
+        ("box_cells(0, 360, -90, 90, 7)", 196608, 196608),
+        ("box_cells(0, 360, 0, 90, 7)", 98304, 98304 + 2 * 512),
+        ("box_cells(0, 360, 10, 10.01, 7)", 770, 3 * 770),
+        ("box_cells(30, 30.01, -80, 80, 7)", 350, 3 * 350),
+        ("box_cells(30, 30.05, 60, 60.025, 9)", 1, 9),
+        ("ellipse_cells(50, 70, 36000, 36000, 0, 7)", 1490, 1490 + 3 * 140),
+        ("ellipse_cells(50, 70, 36000, 36, 40, 7)", 43, 4 * 43),
+        ("ellipse_cells(50, 70, 300, 3, 40, 11)", 6, 4 * 6),
+        ("polygon_cells('{0,0,90,0,0,90}', 7)", 24576, 24576 + 3 * 600),
+        ("polygon_cells('{350,0,10,0,10,0.01}', 7)", 43, 4 * 43),
+        ("polygon_cells('{10,20,10.05,20,10.05,20.05}', 9)", 1, 9),
+    ],
+)
+def test_covers_are_tight(sky: Any, cells: str, fewest: int, most: int) -> None:
+    connection, _ = sky
+    number, distinct = connection.execute(
+        f"SELECT count(*), count(DISTINCT c) FROM unnest(api.{cells}) c".encode()  # noqa: S608
+    ).fetchone()
+    assert number == distinct
+    assert fewest <= number <= most
