@@ -139,8 +139,7 @@ COMMENT ON FUNCTION api.ellipse_cells(
     double precision, double precision, double precision, double precision, double precision, integer) IS
     'Nested HEALPix pixels of an order that together hold every point of the ellipse of api.in_ellipse.';
 
--- The planner writes this body in place of a call; the disc around the ellipse is tested first, by the formula of
--- api.in_cone.
+-- The planner writes this body in place of a call. The disc around the ellipse is the cheaper test and comes first.
 CREATE OR REPLACE FUNCTION api.in_ellipse(
     hpx29 bigint, source_ra double precision, source_dec double precision, ra_deg double precision,
     dec_deg double precision, semi_major_arcsec double precision, semi_minor_arcsec double precision,
@@ -157,11 +156,7 @@ RETURN (
     OR hpx29 >> 44 = ANY (
         CASE WHEN api.region_order(semi_major_arcsec / 1800, semi_minor_arcsec / 1800) = 7
              THEN api.ellipse_cells(ra_deg, dec_deg, semi_major_arcsec, semi_minor_arcsec, position_angle_deg, 7) END)
-) AND point(
-    sin(0.008726646259971648::float8 * (source_dec - dec_deg)),
-    sqrt(cos(0.017453292519943295::float8 * dec_deg) * cos(0.017453292519943295::float8 * source_dec))
-    * sin(0.008726646259971648::float8 * (source_ra - ra_deg))
-) <-> '(0,0)'::point <= sin((semi_major_arcsec + 1e-6) * 2.42406840554768e-06::float8)
+) AND api.within_arcsec(ra_deg, dec_deg, source_ra, source_dec, semi_major_arcsec + 1e-6)
 AND api.within_ellipse(
     source_ra, source_dec, ra_deg, dec_deg, semi_major_arcsec, semi_minor_arcsec, position_angle_deg);
 COMMENT ON FUNCTION api.in_ellipse(

@@ -66,7 +66,7 @@ def test_boxes_are_those_of_brute_force(sky: Any) -> None:
 def test_sides_of_boxes_are_included(sky: Any) -> None:
     connection, sources = sky
     statement = "SELECT array_agg(source_id) FROM api.box_search(%s, %s, %s, %s)"
-    for i in range(0, len(sources.ra), 200):
+    for i in range(0, len(sources.ra), 400):
         ra, dec = float(sources.ra[i]), float(sources.dec[i])
         for box in ([ra, ra, dec, dec], [ra, ra + 7, dec, 90], [ra - 7, ra, -90, dec], [ra, ra + 360, dec, dec]):
             assert found_by(connection, sources, statement, box)[i], box
