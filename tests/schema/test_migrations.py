@@ -8,8 +8,10 @@ from alembic.migration import MigrationContext
 
 from galbase.schema import flags
 from galbase.schema.column import described_columns
+from galbase.schema.healpix import CELL_ORDERS
 from galbase.schema.properties import PROPERTIES
 from galbase.schema.tables import metadata
+from galbase.schema.upgrade import upgrade
 
 
 def test_models_equal_the_migrated_database(archive: Any) -> None:
@@ -49,3 +51,24 @@ def test_flags_and_properties_are_in_the_database(archive: Any) -> None:
         names = {row[0] for row in connection.execute("SELECT name FROM archive.property")}
     assert sorted(stored) == sorted(flags.definitions())
     assert names >= {prop.name for prop in PROPERTIES}
+
+
+def test_catalogues_loaded_before_get_the_cell_indexes(fresh_archive: Any) -> None:
+    """An archive of revision a0002 with a catalogue that a user loaded; its upgrade ends as a fresh archive does."""
+    shifts = {f"hpx29 >> {2 * (29 - order)}" for order in CELL_ORDERS}
+    with fresh_archive.connect() as connection:
+        for table in ("source", "galaxy"):
+            for order in CELL_ORDERS:
+                connection.execute(f"DROP INDEX archive.ix_{table}_hpx29_order{order}".encode())
+        connection.execute('CREATE TABLE catalogue."Mine 1" (source_id bigint, hpx29 bigint)')
+        connection.execute("CREATE TABLE catalogue.without_positions (source_id bigint)")
+        connection.execute("UPDATE archive.alembic_version SET version_num = 'a0002'")
+    upgrade(fresh_archive.config)
+    with fresh_archive.connect() as connection:
+        rows = connection.execute(
+            "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname IN ('archive', 'catalogue')"
+        ).fetchall()
+    for table in ("source", "galaxy", "Mine 1"):
+        found = [definition for name, definition in rows if name == table]
+        assert {shift for shift in shifts if any(shift in definition for definition in found)} == shifts, table
+    assert not [name for name, _ in rows if name == "without_positions"]
