@@ -79,6 +79,7 @@ def crossmatch(
             "ORDER BY left_source_id, 5",
             (made[0], left_id, right_id, radius_arcsec),
         ).rowcount
+        connection.execute("SET LOCAL plan_cache_mode TO DEFAULT")  # the transaction may be the caller's
         connection.execute(
             "UPDATE archive.crossmatch_run SET n_pair = %s WHERE crossmatch_run_id = %s", (n_pair, made[0])
         )
