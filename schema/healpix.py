@@ -13,7 +13,7 @@ from galbase.schema.errors import GalbaseError
 
 ORDER = 29
 # Orders whose cells are indexed in every table with hpx29; api.in_cone chooses among them by radius.
-CELL_ORDERS = (11, 9, 7)
+CELL_ORDERS = (10, 8)
 NSIDE = 1 << ORDER
 
 

@@ -1,8 +1,8 @@
--- Cells that cover a disc. On a base pixel, column and row (as fractions of its side) change by at most 1.03 a radian
--- where |z| <= 2/3 and by at most 1.46 beyond (the largest gradients are 1.021 and 1.453), their sum by 1.5 cos(dec) and
--- 1.225, their difference by 4 / (pi cos(dec)) and 2.10: so a disc lies in an octagon about its centre. Beyond a side of
--- the base pixel the octagon's box goes on in the next one, turned. Tests compare with healpy. Radii get a margin of
--- 1e-9 rad (0.2 mas) for rounding.
+-- Cells that cover a disc. Base pixels are squares in coordinates x and y (Gorski et al. 2005, ApJ 622, 759, section 5),
+-- in which a small disc is nearly an ellipse; the cells that this touches, row by row, are the cover. Within |z| <= 2/3, x
+-- and y go on across the sides of base pixels. Beyond, near a side or a pole, a square about the disc is taken instead,
+-- and what lies beyond the side is looked up in the base pixel there, turned. Tests compare with healpy. Radii get a
+-- margin of 1e-9 rad (0.2 mas) for rounding.
 
 CREATE OR REPLACE FUNCTION api.healpix_spread(v bigint)
 RETURNS bigint
@@ -18,6 +18,27 @@ END
 $function$;
 COMMENT ON FUNCTION api.healpix_spread(bigint) IS
     'The lower 32 bits of a number, each moved to twice its place: columns of nested HEALPix pixels as they stand in indices.';
+
+-- A function whose body is the table, so that the planner puts it in place of a call.
+DO $do$
+BEGIN
+    EXECUTE format(
+        'CREATE OR REPLACE FUNCTION api.healpix_spread_table() RETURNS bigint[] LANGUAGE sql IMMUTABLE PARALLEL SAFE '
+        'AS %L', format('SELECT %L::bigint[]', '[0:1023]=' || (
+            SELECT array_agg(api.healpix_spread(v) ORDER BY v)::text FROM generate_series(0, 1023) v)));
+END
+$do$;
+COMMENT ON FUNCTION api.healpix_spread_table() IS 'api.healpix_spread of 0 to 1023, in an array that begins with 0.';
+
+CREATE OR REPLACE FUNCTION api.healpix_face_table()
+RETURNS bigint[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $function$ SELECT '[-6:0][-1:5]={
+    {11,8,9,10,11,8,5}, {11,8,9,10,11,4,0}, {11,8,9,10,7,3,3}, {11,8,9,6,2,2,2}, {11,8,5,1,1,1,1}, {11,4,0,0,0,0,0},
+    {7,3,3,3,3,3,3}}'::bigint[] $function$;
+COMMENT ON FUNCTION api.healpix_face_table() IS
+    'Base pixels by the floors of y and x, as api.healpix_disc_cells counts them around the sky within |z| <= 2/3: 4 to 7 '
+    'on the diagonal, 0 to 3 north of it, 8 to 11 south of it.';
 
 CREATE OR REPLACE FUNCTION api.healpix_box_cells(
     face bigint, first_x bigint, last_x bigint, first_y bigint, last_y bigint, healpix_order integer)
@@ -94,6 +115,38 @@ COMMENT ON FUNCTION api.healpix_box_cells(bigint, bigint, bigint, bigint, bigint
     'Nested HEALPix pixels of the columns and rows from first to last of a base pixel (face, 0 to 11) and, where these '
     'go beyond its sides by no more than its length, of its neighbours; a pixel near a corner can occur twice.';
 
+CREATE OR REPLACE FUNCTION api.healpix_square_cells(
+    ra_deg double precision, dec_deg double precision, radius_arcsec double precision, healpix_order integer)
+RETURNS bigint[]
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+AS $function$
+DECLARE
+    -- x and y, in units of a base pixel, change by at most 1.453 a radian.
+    reach bigint := ceil(1.46 * (radius_arcsec * 4.84813681109536e-06::float8 + 1e-9) * (1 << 29)) + 1;
+    place record := api.healpix_face(api.healpix(ra_deg, dec_deg, 29), 29);
+    edge bigint := 1::bigint << healpix_order;
+    first_x bigint := (place.ix - reach) >> (29 - healpix_order);
+    last_x bigint := (place.ix + reach) >> (29 - healpix_order);
+    first_y bigint := (place.iy - reach) >> (29 - healpix_order);
+    last_y bigint := (place.iy + reach) >> (29 - healpix_order);
+    found bigint[];
+BEGIN
+    IF last_x - first_x > 2000 THEN
+        RAISE EXCEPTION 'a disc of % cells'' radius is too large for HEALPix order %', (last_x - first_x) / 2, healpix_order
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Take a coarser order, with fewer than a million cells.';
+    END IF;
+    found := api.healpix_box_cells(place.face, first_x, last_x, first_y, last_y, healpix_order);
+    IF (first_x < 0 OR last_x >= edge) AND (first_y < 0 OR last_y >= edge) THEN
+        -- Both ways around a corner were taken, and led to the same cells where four base pixels meet.
+        found := ARRAY(SELECT DISTINCT c FROM unnest(found) c);
+    END IF;
+    RETURN found;
+END
+$function$;
+COMMENT ON FUNCTION api.healpix_square_cells(double precision, double precision, double precision, integer) IS
+    'Nested HEALPix pixels of an order that together hold every point within a radius [arcsec, to 34 degrees] of a '
+    'position [deg]: a square about the disc, anywhere on the sky.';
+
 CREATE OR REPLACE FUNCTION api.healpix_wide_disc_cells(
     ra_deg double precision, dec_deg double precision, radius_arcsec double precision, healpix_order integer)
 RETURNS bigint[]
@@ -104,9 +157,9 @@ DECLARE
     found bigint[] := '{}';
     reach double precision;
 BEGIN
-    IF healpix_order > 7 THEN
+    IF healpix_order > 8 THEN
         RAISE EXCEPTION 'a radius of % arcsec is too large for HEALPix order %', radius_arcsec, healpix_order
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Beyond 34 degrees the order is at most 7.';
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Beyond 11 degrees the order is at most 8.';
     END IF;
     -- Pixels that the rim may cross are divided; those wholly inside are not looked at again.
     FOR pixel_order IN 0..healpix_order LOOP
@@ -130,62 +183,8 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION api.healpix_wide_disc_cells(double precision, double precision, double precision, integer) IS
-    'Nested HEALPix pixels of an order to 7 that together hold every point within a radius [arcsec] of a position [deg], '
+    'Nested HEALPix pixels of an order to 8 that together hold every point within a radius [arcsec] of a position [deg], '
     'found by the distances of pixels'' centres.';
-
-CREATE OR REPLACE FUNCTION api.healpix_octagon_cells(
-    face bigint, x double precision, y double precision, reach double precision, plus_reach double precision,
-    minus_reach double precision, healpix_order integer)
-RETURNS bigint[]
-LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
-AS $function$
-DECLARE
-    edge bigint := 1::bigint << healpix_order;
-    first_x bigint := floor(x - reach);
-    last_x bigint := floor(x + reach);
-    first_y bigint := floor(y - reach);
-    last_y bigint := floor(y + reach);
-    first_i bigint;
-    last_i bigint;
-    column_bits bigint;
-    row_bits bigint;
-    found bigint[] := '{}';
-BEGIN
-    IF reach > 1000 THEN
-        RAISE EXCEPTION 'a disc of % cells'' radius is too large for HEALPix order %', ceil(reach), healpix_order
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Take a coarser order, with fewer than a million cells.';
-    END IF;
-    IF (first_x | first_y) < 0 OR last_x >= edge OR last_y >= edge THEN
-        found := api.healpix_box_cells(face, first_x, last_x, first_y, last_y, healpix_order);
-        IF (first_x < 0 OR last_x >= edge) AND (first_y < 0 OR last_y >= edge) THEN
-            -- Both ways around a corner were taken, and led to the same cells where four base pixels meet.
-            found := ARRAY(SELECT DISTINCT c FROM unnest(found) c);
-        END IF;
-        RETURN found;
-    END IF;
-    row_bits := api.healpix_spread(first_y) << 1;
-    FOR row_y IN first_y..last_y LOOP
-        -- The cells whose corners reach into the octagon.
-        first_i := greatest(first_x, ceil(greatest(x + y - plus_reach - 2 - row_y, x - y - minus_reach - 1 + row_y))::bigint);
-        last_i := least(last_x, floor(least(x + y + plus_reach - row_y, x - y + minus_reach + 1 + row_y))::bigint);
-        IF first_i <= last_i THEN
-            column_bits := (face << (2 * healpix_order)) | row_bits | api.healpix_spread(first_i);
-            FOR unused IN first_i..last_i LOOP
-                found := found || column_bits;
-                -- One column on: the carry runs over the places between.
-                column_bits := ((column_bits | -6148914691236517206) + 1) & 6148914691236517205
-                               | (column_bits & -6148914691236517206);
-            END LOOP;
-        END IF;
-        row_bits := ((row_bits | 6148914691236517205) + 1) & -6148914691236517206;
-    END LOOP;
-    RETURN found;
-END
-$function$;
-COMMENT ON FUNCTION api.healpix_octagon_cells(
-    bigint, double precision, double precision, double precision, double precision, double precision, integer) IS
-    'Nested HEALPix pixels of an order in an octagon about column x and row y of a base pixel (face, 0 to 11): within '
-    'reach in x and y, within plus_reach in x + y, within minus_reach in x - y, in pixels.';
 
 CREATE OR REPLACE FUNCTION api.healpix_disc_cells(
     ra_deg double precision, dec_deg double precision, radius_arcsec double precision, healpix_order integer)
@@ -193,59 +192,118 @@ RETURNS bigint[]
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
 AS $function$
 DECLARE
-    face bigint;
-    u double precision;
-    v double precision;
+    mask integer := (1 << healpix_order) - 1;
+    shift integer := 2 * healpix_order;
+    n double precision := 1 << healpix_order;
     x double precision;
     y double precision;
-    r double precision;
-    i bigint;
+    reach double precision;
+    x0 integer;
+    x1 integer;
+    y0 integer;
+    y1 integer;
+    turn double precision;
+    c double precision;
+    s double precision;
+    -- Half width and half height of the ellipse, its height at the rightmost point, its slope and breadth along a row.
+    half_x double precision;
+    half_y double precision;
+    knee double precision;
+    slope double precision;
+    breadth double precision;
+    left_bits bigint;
+    right_bits bigint;
+    low_bits bigint;
+    high_bits bigint;
+    found bigint[];
 BEGIN
-    -- Statements cost more than arithmetic here: 0.1 microseconds each, and 1 the first time in a transaction. So the
-    -- common case, a disc within one cell, takes as few as it can.
-    IF NOT (dec_deg >= -90 AND dec_deg <= 90 AND ra_deg >= 0 AND ra_deg < 360 AND radius_arcsec >= 0
-            AND radius_arcsec <= 120000 AND healpix_order >= 0 AND healpix_order <= 29) THEN
-        PERFORM api.check_position(ra_deg, dec_deg), api.check_radius(radius_arcsec), api.check_order(healpix_order);
-        IF radius_arcsec > 120000 THEN
-            RETURN api.healpix_wide_disc_cells(ra_deg, dec_deg, radius_arcsec, healpix_order);
+    -- Here an operator costs 0.1 microseconds the first time in a transaction, and a statement as much every time. So the
+    -- common case, a disc within |z| <= 2/3 that touches one cell or two or four, takes as few as it can. 41.809 and 41.811
+    -- leave room for the margin beside asin(2/3), 41.8103 degrees.
+    IF abs(dec_deg) + radius_arcsec / 3600 < 41.809 AND ra_deg >= 0 AND ra_deg < 360 AND radius_arcsec >= 0
+       AND radius_arcsec <= 40000 AND healpix_order >= 0 AND healpix_order <= 10 THEN
+        y := 0.75 * sin(dec_deg * 0.017453292519943295::float8);
+        x := (0.5 + ra_deg / 90 + y) * n;
+        y := y * 2 * n - x;
+        -- x and y change by at most 1.021 a radian.
+        reach := (radius_arcsec * 4.993580915428221e-06::float8 + 1.03e-9::float8) * n;
+    ELSIF ra_deg >= 0 AND ra_deg < 360 AND abs(dec_deg) <= 90 AND radius_arcsec >= 0 AND radius_arcsec <= 40000
+          AND healpix_order >= 0 AND healpix_order <= 10 THEN
+        c := (90 - abs(dec_deg)) * 0.017453292519943295::float8;
+        turn := ra_deg / 90 - floor(ra_deg / 90);
+        y := 2.449489742783178::float8 * sin(c / 2);
+        x := CASE WHEN dec_deg > 0 THEN 1 - y * (1 - turn) ELSE y * turn END * n;
+        y := CASE WHEN dec_deg > 0 THEN 1 - y * turn ELSE y * (1 - turn) END * n;
+        -- By at most 1.453 here.
+        reach := (radius_arcsec * 7.07827974419923e-06::float8 + 1.46e-9::float8) * n;
+        IF abs(dec_deg) - radius_arcsec / 3600 < 41.811 OR radius_arcsec * 4.84813681109536e-06::float8 > 0.3 * c
+           OR x - reach < 0 OR x + reach >= n OR y - reach < 0 OR y + reach >= n THEN
+            RETURN api.healpix_square_cells(ra_deg, dec_deg, radius_arcsec, healpix_order);
         END IF;
-        u := ra_deg - 360 * floor(ra_deg / 360);
-        RETURN api.healpix_disc_cells(CASE WHEN u < 360 THEN u ELSE 0 END, dec_deg, radius_arcsec, healpix_order);
-    END IF;
-    -- Gorski et al. 2005, eqs. 4 to 9, solved for the place within the base pixel, in units of a cell.
-    IF dec_deg < 41.8103148957786 AND dec_deg > -41.8103148957786 THEN
-        v := 0.75 * sin(dec_deg * 0.017453292519943295::float8);
-        u := 0.5 + ra_deg / 90 + v;
-        v := 0.5 + ra_deg / 90 - v;
-        face := CASE WHEN floor(u) = floor(v) THEN (floor(u)::bigint & 3) + 4
-                     WHEN floor(v) < floor(u) THEN floor(v)::bigint ELSE floor(u)::bigint + 8 END;
-        x := (u - floor(u)) * (1::bigint << healpix_order);
-        y := (1 - (v - floor(v))) * (1::bigint << healpix_order);
+        x := x + (floor(ra_deg / 90) + CASE WHEN dec_deg > 0 THEN 1 ELSE 0 END) * n;
+        y := y - (floor(ra_deg / 90) + CASE WHEN dec_deg > 0 THEN 1 ELSE 2 END) * n;
     ELSE
-        v := 2.449489742783178::float8 * sin((90 - abs(dec_deg)) * 0.008726646259971648::float8);
-        u := (ra_deg / 90 - floor(ra_deg / 90)) * v;
-        face := floor(ra_deg / 90)::bigint + CASE WHEN dec_deg > 0 THEN 0 ELSE 8 END;
-        x := CASE WHEN dec_deg > 0 THEN 1 - v + u ELSE u END * (1::bigint << healpix_order);
-        y := CASE WHEN dec_deg > 0 THEN 1 - u ELSE v - u END * (1::bigint << healpix_order);
+        PERFORM api.check_position(ra_deg, dec_deg), api.check_radius(radius_arcsec), api.check_order(healpix_order);
+        IF radius_arcsec > 120000 OR radius_arcsec > 40000 AND healpix_order <= 8 THEN
+            RETURN api.healpix_wide_disc_cells(ra_deg, dec_deg, radius_arcsec, healpix_order);
+        ELSIF radius_arcsec > 40000 OR healpix_order > 10 THEN
+            RETURN api.healpix_square_cells(ra_deg, dec_deg, radius_arcsec, healpix_order);
+        END IF;
+        turn := ra_deg - 360 * floor(ra_deg / 360);
+        RETURN api.healpix_disc_cells(CASE WHEN turn < 360 THEN turn ELSE 0 END, dec_deg, radius_arcsec, healpix_order);
     END IF;
-    r := (radius_arcsec * 4.84813681109536e-06::float8 + 1e-9::float8) * (1::bigint << healpix_order);
-    -- 41.809 leaves room for the margin below asin(2/3), 41.8103 degrees.
-    v := CASE WHEN abs(dec_deg) + radius_arcsec / 3600 < 41.809 THEN 1.03 ELSE 1.46 END * r;
-    IF healpix_order <= 16 AND floor(x - v) = floor(x + v) AND floor(y - v) = floor(y + v) THEN
-        -- Column and row are spread at once, as the halves of one number.
-        i := floor(x)::bigint | (floor(y)::bigint << 32);
-        i := (i | (i << 8)) & 71777214294589695;
-        i := (i | (i << 4)) & 1085102592571150095;
-        i := (i | (i << 2)) & 3689348814741910323;
-        i := (i | (i << 1)) & 6148914691236517205;
-        RETURN ARRAY[(face << (2 * healpix_order)) | (i & 4294967295) | (i >> 31)];
+    IF reach <= 0.5 THEN
+        x0 := floor(x - reach);
+        x1 := floor(x + reach);
+        y0 := floor(y - reach);
+        y1 := floor(y + reach);
+        -- The first two are different unless there is but one.
+        left_bits := (api.healpix_spread_table())[x0 & mask];
+        right_bits := (api.healpix_spread_table())[x1 & mask];
+        low_bits := (api.healpix_spread_table())[y0 & mask] << 1;
+        high_bits := (api.healpix_spread_table())[y1 & mask] << 1;
+        RETURN (ARRAY[
+            ((api.healpix_face_table())[y0 >> healpix_order][x0 >> healpix_order] << shift) | left_bits | low_bits,
+            ((api.healpix_face_table())[y1 >> healpix_order][x1 >> healpix_order] << shift) | right_bits | high_bits,
+            ((api.healpix_face_table())[y0 >> healpix_order][x1 >> healpix_order] << shift) | right_bits | low_bits,
+            ((api.healpix_face_table())[y1 >> healpix_order][x0 >> healpix_order] << shift) | left_bits | high_bits
+        ])[1:(1 + x1 - x0) * (1 + y1 - y0)];
     END IF;
+    -- The ellipse. With r the radius: x + y is 1.5 sin(dec) and changes by up to t r, x - y is 4 / pi ra and changes by up to
+    -- s r, of which 0.5 % are for the sphere's curvature to r = 0.2. In the caps, with colatitude c, x and y follow from
+    -- sqrt(6) sin(c / 2); the disc's image leaves its ellipse by at most 0.201 r / c (measured to r = 0.3 c).
+    reach := (radius_arcsec * 4.84813681109536e-06::float8 + 1e-9::float8) * n;
     IF abs(dec_deg) + radius_arcsec / 3600 < 41.809 THEN
-        RETURN api.healpix_octagon_cells(
-            face, x, y, v, 1.5 * r, 1.2733 * r / cos((abs(dec_deg) + radius_arcsec / 3600) * 0.017453292519943295::float8),
-            healpix_order);
+        s := 1.28 / cos((abs(dec_deg) + radius_arcsec / 3600) * 0.017453292519943295::float8);
+        c := 1.5 * cos(greatest(abs(dec_deg) - radius_arcsec / 3600, 0) * 0.017453292519943295::float8);
+        half_x := sqrt(s * s + c * c) / 2 * reach;
+        half_y := half_x;
+        knee := (c * c - s * s) / 4 * reach * reach / half_x;
+        breadth := s * c / 2 * reach * reach / (half_y * half_y);
+    ELSE
+        reach := reach * (1 + 0.25 * radius_arcsec * 4.84813681109536e-06::float8 / c);
+        s := 1.224744871391589::float8 * cos(c / 2);
+        c := 0.7796968012336761::float8 / cos(c / 2);
+        half_x := sqrt(s * s * CASE WHEN dec_deg > 0 THEN (1 - turn) * (1 - turn) ELSE turn * turn END + c * c) * reach;
+        half_y := sqrt(s * s * CASE WHEN dec_deg > 0 THEN turn * turn ELSE (1 - turn) * (1 - turn) END + c * c) * reach;
+        knee := (turn * (1 - turn) * s * s - c * c) * reach * reach / half_x;
+        breadth := s * c * reach * reach / (half_y * half_y);
     END IF;
-    RETURN api.healpix_octagon_cells(face, x, y, v, 1.51 * r, 2.11 * r, healpix_order);
+    slope := knee * half_x / (half_y * half_y);
+    found := '{}';
+    FOR j IN floor(y - half_y)::integer..floor(y + half_y)::integer LOOP
+        y0 := (api.healpix_spread_table())[j & mask] << 1;
+        -- The leftmost point of the row, and the rightmost one, are where the ellipse's own are, or nearest to these.
+        s := greatest(least(-knee, j + 1 - y), j - y);
+        c := greatest(least(knee, j + 1 - y), j - y);
+        FOR i IN floor(x + slope * s - breadth * sqrt(greatest(half_y * half_y - s * s, 0)))::integer
+              .. floor(x + slope * c + breadth * sqrt(greatest(half_y * half_y - c * c, 0)))::integer LOOP
+            found := found || (
+                ((api.healpix_face_table())[j >> healpix_order][i >> healpix_order] << (2 * healpix_order))
+                | (api.healpix_spread_table())[i & mask] | y0);
+        END LOOP;
+    END LOOP;
+    RETURN found;
 END
 $function$;
 COMMENT ON FUNCTION api.healpix_disc_cells(double precision, double precision, double precision, integer) IS

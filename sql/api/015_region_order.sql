@@ -4,15 +4,13 @@
 CREATE OR REPLACE FUNCTION api.region_order(length_deg double precision, width_deg double precision)
 RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
--- Pixels of order 11 and 9 are 0.0286 and 0.1145 deg wide; so about 12 and 36 of them cover the region. A lookup of a
--- pixel costs about as much as the test of two sources.
+-- Pixels of order 10 are 0.0573 deg wide; so about 12 of them cover the region.
 RETURN CASE
-    WHEN (length_deg / 0.0286 + 2) * (width_deg / 0.0286 + 2) <= 12 THEN 11
-    WHEN (length_deg / 0.1145 + 2) * (width_deg / 0.1145 + 2) <= 36 THEN 9
-    WHEN length_deg + width_deg IS NOT NULL THEN 7
+    WHEN (length_deg / 0.0573 + 2) * (width_deg / 0.0573 + 2) <= 12 THEN 10
+    WHEN length_deg + width_deg IS NOT NULL THEN 8
 END;
 COMMENT ON FUNCTION api.region_order(double precision, double precision) IS
-    'HEALPix order, of those with an index (11, 9, 7), at which a region of a length and a width [deg] is searched.';
+    'HEALPix order, of those with an index (10, 8), at which a region of a length and a width [deg] is searched.';
 
 CREATE OR REPLACE FUNCTION api.first_turn(ra_deg double precision)
 RETURNS double precision

@@ -5,9 +5,9 @@
 CREATE OR REPLACE FUNCTION api.crossmatch_order(radius_arcsec double precision)
 RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN radius_arcsec <= 30 THEN 11 WHEN radius_arcsec <= 720 THEN 9 WHEN radius_arcsec IS NOT NULL THEN 7 END;
+RETURN CASE WHEN radius_arcsec <= 97 THEN 10 WHEN radius_arcsec IS NOT NULL THEN 8 END;
 COMMENT ON FUNCTION api.crossmatch_order(double precision) IS
-    'HEALPix order of the cells that a crossmatch within the radius [arcsec] joins on: 11, 9 or 7, which are indexed.';
+    'HEALPix order of the cells that a crossmatch within the radius [arcsec] joins on: 10 or 8, which are indexed.';
 
 -- Within a base pixel, column and row (as fractions of its side) change by at most 1.46 a radian: cells of this order are
 -- wider than the radius.

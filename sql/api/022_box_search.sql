@@ -99,12 +99,10 @@ CREATE OR REPLACE FUNCTION api.in_box(
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (
-    hpx29 >> 36 = ANY (CASE WHEN api.box_order(ra_min, ra_max, dec_min, dec_max) = 11
-                            THEN api.box_cells(ra_min, ra_max, dec_min, dec_max, 11) END)
-    OR hpx29 >> 40 = ANY (CASE WHEN api.box_order(ra_min, ra_max, dec_min, dec_max) = 9
-                               THEN api.box_cells(ra_min, ra_max, dec_min, dec_max, 9) END)
-    OR hpx29 >> 44 = ANY (CASE WHEN api.box_order(ra_min, ra_max, dec_min, dec_max) = 7
-                               THEN api.box_cells(ra_min, ra_max, dec_min, dec_max, 7) END)
+    hpx29 >> 38 = ANY (CASE WHEN api.box_order(ra_min, ra_max, dec_min, dec_max) = 10
+                            THEN api.box_cells(ra_min, ra_max, dec_min, dec_max, 10) END)
+    OR hpx29 >> 42 = ANY (CASE WHEN api.box_order(ra_min, ra_max, dec_min, dec_max) = 8
+                               THEN api.box_cells(ra_min, ra_max, dec_min, dec_max, 8) END)
 ) AND source_dec >= dec_min AND source_dec <= dec_max AND (
     abs(source_dec) = 90
     OR CASE
@@ -118,8 +116,8 @@ COMMENT ON FUNCTION api.in_box(
     bigint, double precision, double precision, double precision, double precision, double precision, double precision) IS
     'Whether a source (its hpx29, ra and dec [deg, ICRS]) is in the box from ra_min eastward to ra_max and from dec_min to '
     'dec_max [deg], all sides included: ra_min > ra_max passes through 0, right ascensions are of any revolution, and a '
-    'difference of 360 or more is the full circle. In a WHERE or JOIN it uses the indexes on hpx29 >> 36, hpx29 >> 40 and '
-    'hpx29 >> 44 of any table that has them; NULL for NULL, an error for an impossible box.';
+    'difference of 360 or more is the full circle. In a WHERE or JOIN it uses the indexes on hpx29 >> 38 and hpx29 >> 42 '
+    'of any table that has them; NULL for NULL, an error for an impossible box.';
 
 CREATE OR REPLACE FUNCTION api.box_search(
     ra_min double precision, ra_max double precision, dec_min double precision, dec_max double precision,

@@ -119,15 +119,14 @@ CREATE OR REPLACE FUNCTION api.in_polygon(
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (
-    hpx29 >> 36 = ANY (CASE WHEN api.polygon_order(polygon) = 11 THEN api.polygon_cells(polygon, 11) END)
-    OR hpx29 >> 40 = ANY (CASE WHEN api.polygon_order(polygon) = 9 THEN api.polygon_cells(polygon, 9) END)
-    OR hpx29 >> 44 = ANY (CASE WHEN api.polygon_order(polygon) = 7 THEN api.polygon_cells(polygon, 7) END)
+    hpx29 >> 38 = ANY (CASE WHEN api.polygon_order(polygon) = 10 THEN api.polygon_cells(polygon, 10) END)
+    OR hpx29 >> 42 = ANY (CASE WHEN api.polygon_order(polygon) = 8 THEN api.polygon_cells(polygon, 8) END)
 ) AND api.polygon_outline(polygon) @> api.gnomonic(source_ra, source_dec, api.polygon_centre(polygon));
 COMMENT ON FUNCTION api.in_polygon(bigint, double precision, double precision, double precision[]) IS
     'Whether a source (its hpx29, ra and dec [deg, ICRS]) is in a polygon {ra1,dec1,ra2,dec2,...} [deg]: convex or not, of '
     'either orientation, with great circles for edges, closed or not, and within a hemisphere; its inside is the smaller '
     'region, its vertices belong to it and its edges to within rounding. In a WHERE or JOIN it uses the indexes on '
-    'hpx29 >> 36, hpx29 >> 40 and hpx29 >> 44 of any table that has them, if the polygon is a column, a parameter or a '
+    'hpx29 >> 38 and hpx29 >> 42 of any table that has them, if the polygon is a column, a parameter or a '
     'constant; NULL for NULL, an error for an impossible polygon.';
 
 -- As in api.in_polygon, but centre and outline stand in a subquery of their own, so that a polygon that is no constant is
@@ -146,12 +145,10 @@ BEGIN ATOMIC
         OFFSET 0
     ) p
     JOIN archive.source s
-      ON (s.hpx29 >> 36 = ANY (CASE WHEN api.polygon_order(polygon_search.polygon) = 11
-                                    THEN api.polygon_cells(polygon_search.polygon, 11) END)
-          OR s.hpx29 >> 40 = ANY (CASE WHEN api.polygon_order(polygon_search.polygon) = 9
-                                       THEN api.polygon_cells(polygon_search.polygon, 9) END)
-          OR s.hpx29 >> 44 = ANY (CASE WHEN api.polygon_order(polygon_search.polygon) = 7
-                                       THEN api.polygon_cells(polygon_search.polygon, 7) END))
+      ON (s.hpx29 >> 38 = ANY (CASE WHEN api.polygon_order(polygon_search.polygon) = 10
+                                    THEN api.polygon_cells(polygon_search.polygon, 10) END)
+          OR s.hpx29 >> 42 = ANY (CASE WHEN api.polygon_order(polygon_search.polygon) = 8
+                                       THEN api.polygon_cells(polygon_search.polygon, 8) END))
      AND p.outline @> api.gnomonic(s.ra, s."dec", p.centre)
     WHERE polygon_search.release_name IS NULL OR s.release_id = (SELECT api.release_id(polygon_search.release_name));
 END;

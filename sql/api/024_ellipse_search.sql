@@ -147,15 +147,12 @@ CREATE OR REPLACE FUNCTION api.in_ellipse(
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (
-    hpx29 >> 36 = ANY (
-        CASE WHEN api.region_order(semi_major_arcsec / 1800, semi_minor_arcsec / 1800) = 11
-             THEN api.ellipse_cells(ra_deg, dec_deg, semi_major_arcsec, semi_minor_arcsec, position_angle_deg, 11) END)
-    OR hpx29 >> 40 = ANY (
-        CASE WHEN api.region_order(semi_major_arcsec / 1800, semi_minor_arcsec / 1800) = 9
-             THEN api.ellipse_cells(ra_deg, dec_deg, semi_major_arcsec, semi_minor_arcsec, position_angle_deg, 9) END)
-    OR hpx29 >> 44 = ANY (
-        CASE WHEN api.region_order(semi_major_arcsec / 1800, semi_minor_arcsec / 1800) = 7
-             THEN api.ellipse_cells(ra_deg, dec_deg, semi_major_arcsec, semi_minor_arcsec, position_angle_deg, 7) END)
+    hpx29 >> 38 = ANY (
+        CASE WHEN api.region_order(semi_major_arcsec / 1800, semi_minor_arcsec / 1800) = 10
+             THEN api.ellipse_cells(ra_deg, dec_deg, semi_major_arcsec, semi_minor_arcsec, position_angle_deg, 10) END)
+    OR hpx29 >> 42 = ANY (
+        CASE WHEN api.region_order(semi_major_arcsec / 1800, semi_minor_arcsec / 1800) = 8
+             THEN api.ellipse_cells(ra_deg, dec_deg, semi_major_arcsec, semi_minor_arcsec, position_angle_deg, 8) END)
 ) AND api.within_arcsec(ra_deg, dec_deg, source_ra, source_dec, semi_major_arcsec + 1e-6)
 AND api.within_ellipse(
     source_ra, source_dec, ra_deg, dec_deg, semi_major_arcsec, semi_minor_arcsec, position_angle_deg);
@@ -166,7 +163,7 @@ COMMENT ON FUNCTION api.in_ellipse(
     'the major one to 324000] and the position angle of the major axis [deg, east of north]. With s the separation of the '
     'source and t its position angle from that of the major axis, both on the sphere, it is in where (s cos t / major)^2 + '
     '(s sin t / minor)^2 <= 1: an ellipse in the zenithal equidistant (ARC) projection about the position (Calabretta & '
-    'Greisen 2002, A&A 395, 1077). In a WHERE or JOIN it uses the indexes on hpx29 >> 36, hpx29 >> 40 and hpx29 >> 44 of '
+    'Greisen 2002, A&A 395, 1077). In a WHERE or JOIN it uses the indexes on hpx29 >> 38 and hpx29 >> 42 of '
     'any table that has them; NULL for NULL, an error for an impossible position or ellipse.';
 
 CREATE OR REPLACE FUNCTION api.ellipse_search(

@@ -46,7 +46,7 @@ def points(rng: np.random.Generator, ra: float, dec: float, radius: float) -> tu
 def test_cells_hold_all_of_the_disc(sky: Any) -> None:
     connection, _ = sky
     rng = np.random.default_rng(12)
-    n_cell = n_needed = 0
+    found = {True: [0, 0], False: [0, 0]}
     for ra, dec in zip(*centres(rng), strict=True):
         order = int(rng.integers(0, 21))
         radius = min(10 ** rng.uniform(-9, 1.0) / 2**order, 0.58)
@@ -62,6 +62,9 @@ def test_cells_hold_all_of_the_disc(sky: Any) -> None:
         assert set(there.tolist()) <= set(cells), (ra, dec, radius, order)
         if radius < 0.5 and order < 15:
             centre = healpy.ang2vec(ra, dec, lonlat=True)
-            n_cell += len(cells)
-            n_needed += len(healpy.query_disc(1 << order, centre, radius, inclusive=True, fact=8, nest=True))
-    assert n_cell < 1.5 * n_needed
+            needed = healpy.query_disc(1 << order, centre, radius, inclusive=True, fact=8, nest=True)
+            # Ellipses to order 10, except near sides of base pixels in the caps; squares beyond.
+            found[order <= 10 and abs(dec) < 41][0] += len(cells)
+            found[order <= 10 and abs(dec) < 41][1] += len(needed)
+    assert found[True][0] < 1.1 * found[True][1]
+    assert found[False][0] < 2.1 * found[False][1]
