@@ -18,6 +18,7 @@ from psycopg import sql
 from galbase.ingest.moved_sources import move_sources
 from galbase.schema import ids
 from galbase.schema.errors import GalbaseError
+from galbase.schema.flags import SourceFlag
 from galbase.schema.healpix import hpx29, valid_position
 from galbase.schema.packed_copy import copy_columns
 
@@ -274,10 +275,11 @@ def _merge_sources(
         sql.SQL("NOTHING")
         if keep_existing
         else sql.SQL(
-            "UPDATE SET ra = excluded.ra, dec = excluded.dec, hpx29 = excluded.hpx29, flag = excluded.flag, "
-            "data_file_id = excluded.data_file_id WHERE (t.ra, t.dec, t.hpx29, t.flag, t.data_file_id) "
+            "UPDATE SET ra = excluded.ra, dec = excluded.dec, hpx29 = excluded.hpx29, "
+            "flag = excluded.flag | (t.flag & {kept}), data_file_id = excluded.data_file_id "
+            "WHERE (t.ra, t.dec, t.hpx29, t.flag & ~{kept}::bigint, t.data_file_id) "
             "IS DISTINCT FROM (excluded.ra, excluded.dec, excluded.hpx29, excluded.flag, excluded.data_file_id)"
-        )
+        ).format(kept=sql.Literal(int(SourceFlag.DUPLICATE)))
     )
     written = connection.execute(
         sql.SQL(

@@ -34,11 +34,11 @@ _LINK = """
 CREATE TEMP TABLE galbase_link ON COMMIT DROP AS
 WITH from_left AS (
     SELECT DISTINCT ON (crossmatch_run_id, left_source_id) crossmatch_run_id, left_source_id, right_source_id
-    FROM archive.crossmatch
+    FROM archive.crossmatch JOIN archive.crossmatch_run r USING (crossmatch_run_id) WHERE r.state = 'done'
     ORDER BY crossmatch_run_id, left_source_id, separation_arcsec, right_source_id
 ), from_right AS (
     SELECT DISTINCT ON (crossmatch_run_id, right_source_id) crossmatch_run_id, left_source_id, right_source_id
-    FROM archive.crossmatch
+    FROM archive.crossmatch JOIN archive.crossmatch_run r USING (crossmatch_run_id) WHERE r.state = 'done'
     ORDER BY crossmatch_run_id, right_source_id, separation_arcsec, left_source_id
 )
 SELECT left_source_id AS a, right_source_id AS b

@@ -20,6 +20,7 @@ class SourceFlag(enum.IntFlag):
     """Flags of a catalogue row (`source.flag`)."""
 
     NON_FINITE_MEASUREMENT = 1
+    DUPLICATE = 2
 
 
 class PreprocessFlag(enum.IntFlag):
@@ -62,6 +63,7 @@ _MEANING: tuple[tuple[enum.IntFlag, str], ...] = (
     (ObservationFlag.NO_CATALOGUE_SOURCE, "no catalogue row in this release: the source comes from the file itself"),
     (ObservationFlag.DISPLAY_IMAGE, "display colours (JPEG or PNG), not calibrated fluxes"),
     (SourceFlag.NON_FINITE_MEASUREMENT, "a measurement was infinite in the file and is NULL here"),
+    (SourceFlag.DUPLICATE, "another detection of the same release stands for this one: `galbase duplicates`"),
     (PreprocessFlag.NON_FINITE, "pixels are not finite where the target should be"),
     (PreprocessFlag.CONSTANT_IMAGE, "all pixels are equal"),
     (PreprocessFlag.IMAGE_TOO_SMALL, "the image is smaller than the stamp"),

@@ -84,7 +84,8 @@ def run_batch(
     Parameters
     ----------
     config : Config
-    client : distributed.Client
+    client : distributed.Client or None
+        None works in this process, one unit after the other.
     batch : Batch
     bar : Progress, optional
         Told the number of rows, and each unit's when it is done.
@@ -134,8 +135,16 @@ def _map_units(config: Config, client: Any, run_id: int, batch: Batch[R], bar: P
     from distributed import as_completed
 
     url = database_url(config)
-    n_worker = max(1, sum(client.nthreads().values()))
     total = batch.nothing
+    if client is None:
+        work = (url, run_id, batch.step, batch.process, batch.arguments, batch.nothing, 1, batch.lease_seconds)
+        for _ in batch.units:
+            _, report = work_units(*work)
+            total = total + report
+            if bar is not None:
+                bar.advance(report.n_row)
+        return total
+    n_worker = max(1, sum(client.nthreads().values()))
     while True:
         with connect(config) as connection:
             states = ledger.unit_states(connection, run_id, batch.step)

@@ -71,9 +71,12 @@ class WorkUnit:
 
 @dataclass(frozen=True)
 class StaleUnit:
-    """Rows of a file, half-open, of which `n_row` lack a current result: a unit of work to be."""
+    """Rows of a file, half-open, of which `n_row` lack a current result: a unit of work to be.
 
-    data_file_id: int
+    Without a file the rows are a range of a column of the database that the step knows.
+    """
+
+    data_file_id: int | None
     row_start: int
     row_stop: int
     n_row: int

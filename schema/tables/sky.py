@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from galbase.schema.column import column
 from galbase.schema.healpix import CELL_ORDERS
-from galbase.schema.tables.base import identity, metadata, now_column, reference
+from galbase.schema.tables.base import identity, metadata, now_column, one_of, reference
 
 
 def position_columns(what: str) -> list[sa.Column[object]]:
@@ -157,9 +157,31 @@ crossmatch_run = sa.Table(
     column("n_pair", sa.BigInteger, doc="Number of pairs", ucd="meta.number", nullable=False),
     reference("run_id", "run.run_id", "Run that made it"),
     now_column("created_at", "When it was made"),
-    sa.UniqueConstraint("left_release_id", "right_release_id"),
+    column(
+        "min_radius_arcsec",
+        sa.Double,
+        doc="Smallest separation",
+        unit="arcsec",
+        ucd="pos.angDistance",
+        nullable=False,
+        server_default="0",
+    ),
+    column("nearest", sa.Integer, doc="Partners kept of a left source; NULL for all", ucd="meta.number"),
+    column(
+        "mutual_best",
+        sa.Boolean,
+        doc="Whether only pairs that are each other's nearest are kept",
+        ucd="meta.code",
+        nullable=False,
+        server_default=sa.false(),
+    ),
+    column("epoch", sa.Double, doc="Epoch that positions were brought to", unit="yr", ucd="time.epoch"),
+    column("positions_hash", sa.Text, doc="Hash of all positions that it was made from"),
+    column("state", sa.Text, doc="running or done", nullable=False, server_default="done"),
+    one_of("state", ("running", "done")),
     sa.CheckConstraint("radius_arcsec >= 0 AND radius_arcsec < 648001", name="radius"),
-    comment="Crossmatches of two releases; a new one of the same pair replaces the old",
+    sa.UniqueConstraint("left_release_id", "right_release_id", "state"),
+    comment="Crossmatches of two releases; a new one of the same pair replaces the old when it is done",
 )
 
 crossmatch = sa.Table(

@@ -43,3 +43,33 @@ RETURN CASE
 END;
 COMMENT ON FUNCTION api.within_arcsec(double precision, double precision, double precision, double precision, double precision) IS
     'Whether two positions [deg] are within a radius [arcsec] of each other; NULL if an argument is NULL.';
+
+CREATE OR REPLACE FUNCTION api.at_epoch(
+    source_ra double precision, source_dec double precision, pmra double precision, pmdec double precision,
+    ref_epoch double precision, epoch double precision, OUT ra double precision, OUT "dec" double precision)
+RETURNS record
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $function$
+DECLARE
+    -- 1 mas is 4.848e-9 rad.
+    east double precision := pmra * (epoch - ref_epoch) * 4.84813681109536e-09::float8;
+    north double precision := pmdec * (epoch - ref_epoch) * 4.84813681109536e-09::float8;
+    outward double precision;
+BEGIN
+    ra := source_ra;
+    "dec" := source_dec;
+    IF east + north IS NOT NULL AND (east <> 0 OR north <> 0) THEN
+        -- Uniform motion along the tangent: ESA 1997, The Hipparcos Catalogue, vol. 1, eq. 1.5.20, without radial velocity.
+        outward := cosd(source_dec) - north * sind(source_dec);
+        ra := source_ra + degrees(atan2(east, outward));
+        ra := ra - 360 * floor(ra / 360);
+        ra := CASE WHEN ra < 360 THEN ra ELSE 0 END;
+        "dec" := degrees(atan2(sind(source_dec) + north * cosd(source_dec), sqrt(east * east + outward * outward)));
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION api.at_epoch(
+    double precision, double precision, double precision, double precision, double precision, double precision) IS
+'Position [deg] at an epoch [yr] of a source with proper motions in ra, times cos(dec), and in dec [mas/yr], whose position is of ref_epoch [yr]; without one of these it stays where it is.
+ra: Right ascension, ICRS [unit: deg] [ucd: pos.eq.ra]
+dec: Declination, ICRS [unit: deg] [ucd: pos.eq.dec]';

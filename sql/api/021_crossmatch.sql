@@ -30,63 +30,135 @@ RETURN (hpx29 >> (2 * (29 - side_order))) & (6148914691236517205 & ((1::bigint <
 COMMENT ON FUNCTION api.clear_of_sides(bigint, integer, integer) IS
     'Whether a place (hpx29) is at least one cell of side_order away from the sides of its cell of cell_order.';
 
--- Releases by number, which the planner knows the size of.
-CREATE OR REPLACE FUNCTION api.crossmatch_pairs(
-    left_release_id bigint, right_release_id bigint, radius_arcsec double precision)
-RETURNS TABLE (left_source_id bigint, right_source_id bigint, separation_arcsec double precision)
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT l.source_id, r.source_id, api.separation_arcsec(l.ra, l."dec", r.ra, r."dec")
-    FROM archive.source l
-    JOIN archive.source r
-      ON r.hpx29 >> (2 * (29 - api.crossmatch_order(crossmatch_pairs.radius_arcsec)))
-         = l.hpx29 >> (2 * (29 - api.crossmatch_order(crossmatch_pairs.radius_arcsec)))
-    WHERE l.release_id = crossmatch_pairs.left_release_id
-      AND r.release_id = crossmatch_pairs.right_release_id
-      AND r.source_id <> l.source_id
-      AND api.check_radius(crossmatch_pairs.radius_arcsec)
-      AND api.clear_of_sides(l.hpx29, api.crossmatch_order(crossmatch_pairs.radius_arcsec),
-                             api.crossmatch_side_order(crossmatch_pairs.radius_arcsec))
-      AND api.within_arcsec(l.ra, l."dec", r.ra, r."dec", crossmatch_pairs.radius_arcsec)
-    UNION ALL
-    SELECT l.source_id, r.source_id, api.separation_arcsec(l.ra, l."dec", r.ra, r."dec")
-    FROM archive.source l
-    CROSS JOIN LATERAL unnest(api.healpix_disc_cells(
-        l.ra, l."dec", crossmatch_pairs.radius_arcsec, api.crossmatch_order(crossmatch_pairs.radius_arcsec))) AS c (cell)
-    JOIN archive.source r
-      ON r.hpx29 >> (2 * (29 - api.crossmatch_order(crossmatch_pairs.radius_arcsec))) = c.cell
-    WHERE l.release_id = crossmatch_pairs.left_release_id
-      AND r.release_id = crossmatch_pairs.right_release_id
-      AND r.source_id <> l.source_id
-      AND api.check_radius(crossmatch_pairs.radius_arcsec)
-      AND NOT api.clear_of_sides(l.hpx29, api.crossmatch_order(crossmatch_pairs.radius_arcsec),
-                                 api.crossmatch_side_order(crossmatch_pairs.radius_arcsec))
-      AND api.within_arcsec(l.ra, l."dec", r.ra, r."dec", crossmatch_pairs.radius_arcsec);
-END;
-COMMENT ON FUNCTION api.crossmatch_pairs(bigint, bigint, double precision) IS
-'All pairs of sources of two releases, by their numbers, within a radius [arcsec, 0 to 648000], in no order; NULL gives no rows.
-left_source_id: Source of the left release [ucd: meta.id]
-right_source_id: Source of the right release [ucd: meta.id]
-separation_arcsec: Great-circle separation of the pair [unit: arcsec] [ucd: pos.angDistance]';
+CREATE OR REPLACE FUNCTION api.check_crossmatch(
+    radius_arcsec double precision, min_radius_arcsec double precision, nearest integer, join_type text)
+RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $function$
+BEGIN
+    PERFORM api.check_radius(radius_arcsec), api.check_radius(min_radius_arcsec);
+    IF min_radius_arcsec > radius_arcsec THEN
+        RAISE EXCEPTION 'the smallest radius % arcsec is larger than the radius % arcsec', min_radius_arcsec, radius_arcsec
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Pairs are between the two radii apart.';
+    ELSIF nearest < 1 THEN
+        RAISE EXCEPTION 'nearest is %; at least 1 is needed', nearest
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'It is the number of partners kept of each left position.';
+    ELSIF join_type NOT IN ('inner', 'left', 'anti') THEN
+        RAISE EXCEPTION 'there is no join type %', quote_literal(join_type)
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Join types are inner, left and anti.';
+    END IF;
+    RETURN radius_arcsec IS NOT NULL AND min_radius_arcsec IS NOT NULL AND join_type IS NOT NULL;
+END
+$function$;
+COMMENT ON FUNCTION api.check_crossmatch(double precision, double precision, integer, text) IS
+    'True for possible options of a crossmatch, an error that names the value for impossible ones; false where one is NULL '
+    'that must not be.';
 
-CREATE OR REPLACE FUNCTION api.crossmatch(left_release text, right_release text, radius_arcsec double precision)
+CREATE OR REPLACE FUNCTION api.release_positions(release_name text)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN 'SELECT source_id, ra, "dec", hpx29 FROM archive.source WHERE release_id = ' || api.release_id(release_name);
+COMMENT ON FUNCTION api.release_positions(text) IS
+    'A query of id, ra, dec [deg] and hpx29 of the sources of a release, as api.crossmatch_queries takes it.';
+
+-- Queries in text, so that every call is planned for its tables and its radius, and in parallel where they can be read so.
+-- A hash of a large right table is dearer than the index on its cells, which the planner believes only if told.
+CREATE OR REPLACE FUNCTION api.crossmatch_queries(
+    left_query text, right_query text, radius_arcsec double precision, min_radius_arcsec double precision DEFAULT 0,
+    nearest integer DEFAULT NULL, mutual_best boolean DEFAULT false, join_type text DEFAULT 'inner')
+RETURNS TABLE (
+    left_id bigint, right_id bigint, separation_arcsec double precision, rank integer, n_within integer)
+LANGUAGE plpgsql STABLE ROWS 10000
+SET enable_hashjoin = off SET random_page_cost = 1.1 SET work_mem = '64MB' SET jit = off
+AS $function$
+DECLARE
+    cell_order integer;
+    pairs text;
+    ranked text;
+BEGIN
+    IF NOT api.check_crossmatch(radius_arcsec, min_radius_arcsec, nearest, join_type)
+       OR left_query IS NULL OR right_query IS NULL OR mutual_best IS NULL THEN
+        RETURN;
+    END IF;
+    cell_order := api.crossmatch_order(radius_arcsec);
+    pairs := CASE WHEN radius_arcsec > 40000 THEN format(
+        -- A large part of the sky: cells would be more than sources.
+        $pairs$
+        SELECT l.id AS left_id, r.id AS right_id, api.separation_arcsec(l.ra, l."dec", r.ra, r."dec") AS separation_arcsec
+        FROM (%1$s) AS l (id, ra, "dec", hpx29)
+        JOIN (%2$s) AS r (id, ra, "dec", hpx29) ON api.within_arcsec(l.ra, l."dec", r.ra, r."dec", %3$L)%4$s
+        $pairs$,
+        left_query, right_query, radius_arcsec, CASE WHEN left_query = right_query THEN ' AND l.id <> r.id' END)
+    ELSE format(
+        $pairs$
+        SELECT l.id AS left_id, r.id AS right_id, api.separation_arcsec(l.ra, l."dec", r.ra, r."dec") AS separation_arcsec
+        FROM (%1$s) AS l (id, ra, "dec", hpx29)
+        JOIN (%2$s) AS r (id, ra, "dec", hpx29) ON r.hpx29 >> %4$s = l.hpx29 >> %4$s
+        WHERE api.clear_of_sides(l.hpx29, %5$s, %6$s) AND api.within_arcsec(l.ra, l."dec", r.ra, r."dec", %3$L)%7$s
+        UNION ALL
+        SELECT l.id, r.id, api.separation_arcsec(l.ra, l."dec", r.ra, r."dec")
+        FROM (%1$s) AS l (id, ra, "dec", hpx29)
+        CROSS JOIN LATERAL unnest(api.healpix_disc_cells(l.ra, l."dec", %3$L, %5$s)) AS c (cell)
+        JOIN (%2$s) AS r (id, ra, "dec", hpx29) ON r.hpx29 >> %4$s = c.cell
+        WHERE NOT api.clear_of_sides(l.hpx29, %5$s, %6$s) AND api.within_arcsec(l.ra, l."dec", r.ra, r."dec", %3$L)%7$s
+        $pairs$,
+        left_query, right_query, radius_arcsec, 2 * (29 - cell_order), cell_order,
+        api.crossmatch_side_order(radius_arcsec),
+        CASE WHEN left_query = right_query THEN ' AND l.id <> r.id' END)
+    END;
+    IF min_radius_arcsec > 0 THEN
+        pairs := format('SELECT * FROM (%s) p WHERE separation_arcsec >= %L', pairs, min_radius_arcsec);
+    END IF;
+    ranked := format(
+        'SELECT left_id, right_id, separation_arcsec, '
+        '(row_number() OVER (PARTITION BY left_id ORDER BY separation_arcsec, right_id))::integer AS rank, '
+        '(count(*) OVER (PARTITION BY left_id))::integer AS n_within%s FROM (%s) p',
+        CASE WHEN mutual_best THEN
+            ', row_number() OVER (PARTITION BY right_id ORDER BY separation_arcsec, left_id) AS right_rank' END,
+        pairs);
+    IF mutual_best THEN
+        ranked := format('SELECT * FROM (%s) p WHERE rank = 1 AND right_rank = 1', ranked);
+    ELSIF nearest IS NOT NULL THEN
+        ranked := format('SELECT * FROM (%s) p WHERE rank <= %s', ranked, nearest);
+    END IF;
+    IF join_type <> 'inner' THEN
+        ranked := format(
+            'SELECT l.id AS left_id, p.right_id, p.separation_arcsec, p.rank, coalesce(p.n_within, 0) AS n_within '
+            'FROM (%s) AS l (id, ra, "dec", hpx29) LEFT JOIN (%s) p ON p.left_id = l.id%s',
+            left_query, ranked, CASE WHEN join_type = 'anti' THEN ' WHERE p.left_id IS NULL' END);
+    END IF;
+    RETURN QUERY EXECUTE format(
+        'SELECT left_id, right_id, separation_arcsec, rank, n_within FROM (%s) p', ranked);
+END
+$function$;
+COMMENT ON FUNCTION api.crossmatch_queries(
+    text, text, double precision, double precision, integer, boolean, text) IS
+'Pairs of positions of two queries, each of which gives id (bigint), ra, dec [deg, ICRS] and hpx29, in this order and unique by id, within a radius [arcsec, 0 to 648000] and at least min_radius_arcsec apart: all, the nearest ones of each left position, or those that are each other''s nearest (mutual_best). A query matched with itself leaves out each position''s match with itself. join_type: inner; left, which adds left positions without a match; anti, which gives these alone. An index on hpx29 >> 38 (to 97 arcsec) or hpx29 >> 42 of a right table makes it fast. NULL gives no rows.
+left_id: Id of the left position [ucd: meta.id]
+right_id: Id of the right position; NULL for none [ucd: meta.id]
+separation_arcsec: Great-circle separation of the pair [unit: arcsec] [ucd: pos.angDistance]
+rank: 1 is the nearest to the left position [ucd: meta.number]
+n_within: Right positions within the radius of the left one, and at least the smallest radius away [ucd: meta.number]';
+
+CREATE OR REPLACE FUNCTION api.crossmatch(
+    left_release text, right_release text, radius_arcsec double precision,
+    min_radius_arcsec double precision DEFAULT 0, nearest integer DEFAULT NULL, mutual_best boolean DEFAULT false,
+    join_type text DEFAULT 'inner')
 RETURNS TABLE (
     left_source_id bigint, right_source_id bigint, separation_arcsec double precision, rank integer,
     n_within integer)
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE sql STABLE ROWS 10000
 BEGIN ATOMIC
-    SELECT p.left_source_id, p.right_source_id, p.separation_arcsec,
-           (row_number() OVER (PARTITION BY p.left_source_id
-                               ORDER BY p.separation_arcsec, p.right_source_id))::integer,
-           (count(*) OVER (PARTITION BY p.left_source_id))::integer
-    FROM api.crossmatch_pairs(
-        (SELECT api.release_id(crossmatch.left_release)), (SELECT api.release_id(crossmatch.right_release)),
-        crossmatch.radius_arcsec) p;
+    SELECT p.left_id, p.right_id, p.separation_arcsec, p.rank, p.n_within
+    FROM api.crossmatch_queries(
+        api.release_positions(crossmatch.left_release), api.release_positions(crossmatch.right_release),
+        crossmatch.radius_arcsec, crossmatch.min_radius_arcsec, crossmatch.nearest, crossmatch.mutual_best,
+        crossmatch.join_type) p;
 END;
-COMMENT ON FUNCTION api.crossmatch(text, text, double precision) IS
-'All pairs of sources of two releases within a radius [arcsec, 0 to 648000]; a release matched with itself leaves out each source''s match with itself; NULL gives no rows.
+COMMENT ON FUNCTION api.crossmatch(text, text, double precision, double precision, integer, boolean, text) IS
+'Pairs of sources of two releases within a radius [arcsec, 0 to 648000] and at least min_radius_arcsec apart: all, the nearest ones of each left source, or those that are each other''s nearest (mutual_best). A release matched with itself leaves out each source''s match with itself. join_type: inner; left, which adds left sources without a match; anti, which gives these alone. NULL gives no rows.
 left_source_id: Source of the left release [ucd: meta.id]
-right_source_id: Source of the right release [ucd: meta.id]
+right_source_id: Source of the right release; NULL for none [ucd: meta.id]
 separation_arcsec: Great-circle separation of the pair [unit: arcsec] [ucd: pos.angDistance]
 rank: 1 is the nearest to the left source [ucd: meta.number]
-n_within: Right sources within the radius of the left source [ucd: meta.number]';
+n_within: Right sources within the radius of the left one, and at least the smallest radius away [ucd: meta.number]';

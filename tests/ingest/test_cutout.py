@@ -16,7 +16,6 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from PIL import Image
 
-from galbase.ingest.crossmatch import crossmatch
 from galbase.ingest.cutout import write_cutout
 from galbase.ingest.galaxies import rebuild_galaxies
 from galbase.ingest.image import ImageOptions, ingest_images
@@ -26,8 +25,10 @@ from galbase.ingest.spectrum import ingest_spectra
 from galbase.ingest.spectrum_output import write_spectrum
 from galbase.ingest.stored_observation import find_observation
 from galbase.schema.errors import GalbaseError
+from tests.ingest.matching import crossmatch
 
 LICENCE, CITATION = "CC-BY-4.0", "Sérsic 1963; Dey et al. 2019, AJ 157, 168, " + "and many others " * 8
+
 Connection = psycopg.Connection[Any]
 
 
@@ -144,7 +145,7 @@ def test_unnamed_bands_cannot_be_pictured(connection: Connection, tmp_path: Path
 
 
 @pytest.fixture
-def pairs(connection: Connection, test_data: Path, tmp_path: Path) -> tuple[int, Path]:
+def pairs(archive: Any, connection: Connection, test_data: Path, tmp_path: Path) -> tuple[int, Path]:
     """A source of an image whose galaxy has a spectrum, and the spectrum's file."""
     folder = tmp_path / "pairs"
     for part in ("images", "spectra"):
@@ -155,7 +156,7 @@ def pairs(connection: Connection, test_data: Path, tmp_path: Path) -> tuple[int,
     images, spectra = (add_release(connection, name, survey="SDSS", citation=CITATION)[0] for name in names)
     ingest_images(connection, images, [folder / "images"], ImageOptions(position_from_name=True))
     ingest_spectra(connection, spectra, [folder / "spectra"])
-    crossmatch(connection, *names, 1.0)
+    crossmatch(archive.config, *names, 1.0)
     rebuild_galaxies(connection)
     return (
         source_of(connection, names[0], "5.79056_-0.60395.jpg"),

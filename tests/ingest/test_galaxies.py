@@ -8,10 +8,10 @@ import psycopg
 import pytest
 
 from galbase.ingest.catalogue import load_sources
-from galbase.ingest.crossmatch import crossmatch
 from galbase.ingest.galaxies import rebuild_galaxies
 from galbase.ingest.releases import add_release
 from galbase.schema.healpix import separation_arcsec
+from tests.ingest.matching import crossmatch
 
 Connection = psycopg.Connection[Any]
 Node = tuple[str, int]
@@ -36,11 +36,11 @@ def members(connection: Connection) -> dict[int, int]:
     return dict(connection.execute("SELECT source_id, galaxy_id FROM archive.galaxy_member").fetchall())
 
 
-def test_a_galaxy_is_named_after_the_release_that_comes_first(connection: Connection) -> None:
+def test_a_galaxy_is_named_after_the_release_that_comes_first(connection: Connection, fresh_archive: Any) -> None:
     first = sources(connection, "first", 1, [0.0, 100.0])
     second = sources(connection, "second", 2, [0.4, 200.0])
     # The crossmatch is made from the release that comes second: its direction must not matter.
-    crossmatch(connection, "second", "first", 1)
+    crossmatch(fresh_archive.config, "second", "first", 1)
     count = rebuild_galaxies(connection)
     assert (count.galaxies, count.members) == (3, 4)
     assert members(connection) == {first[0]: first[0], second[0]: first[0], first[1]: first[1], second[1]: second[1]}
@@ -54,25 +54,25 @@ def test_a_galaxy_is_named_after_the_release_that_comes_first(connection: Connec
     assert galaxy[3] == pytest.approx(0.4, abs=1e-9)
 
 
-def test_only_mutually_nearest_detections_are_joined(connection: Connection) -> None:
+def test_only_mutually_nearest_detections_are_joined(connection: Connection, fresh_archive: Any) -> None:
     first = sources(connection, "first", 1, [0.0, 1.5])
     second = sources(connection, "second", 2, [0.9, 0.2])
-    crossmatch(connection, "first", "second", 2)
+    crossmatch(fresh_archive.config, "first", "second", 2)
     rebuild_galaxies(connection)
     # 0.9 is nearest to 1.5 (0.6) and 0.2 to 0.0 (0.2).
     assert members(connection) == {first[0]: first[0], first[1]: first[1], second[0]: first[1], second[1]: first[0]}
     third = sources(connection, "third", 3, [0.1, -0.05])
-    crossmatch(connection, "third", "first", 2)
+    crossmatch(fresh_archive.config, "third", "first", 2)
     rebuild_galaxies(connection)
     found = members(connection)
     # Both are nearest to 0.0, which takes the nearer; the other is a galaxy of its own.
     assert (found[third[1]], found[third[0]]) == (first[0], third[0])
 
 
-def test_equal_priorities_go_by_age(connection: Connection) -> None:
+def test_equal_priorities_go_by_age(connection: Connection, fresh_archive: Any) -> None:
     older = sources(connection, "older", 5, [0.0])
     newer = sources(connection, "newer", 5, [0.1])
-    crossmatch(connection, "newer", "older", 1)
+    crossmatch(fresh_archive.config, "newer", "older", 1)
     rebuild_galaxies(connection)
     assert members(connection) == {older[0]: older[0], newer[0]: older[0]}
     connection.execute("UPDATE archive.data_release SET priority = 1 WHERE release = 'newer'")
@@ -81,10 +81,10 @@ def test_equal_priorities_go_by_age(connection: Connection) -> None:
     assert connection.execute("SELECT galaxy_id FROM archive.galaxy").fetchall() == [(newer[0],)]
 
 
-def test_unchanged_rows_are_not_written(connection: Connection) -> None:
+def test_unchanged_rows_are_not_written(connection: Connection, fresh_archive: Any) -> None:
     sources(connection, "first", 1, [float(i) * 10 for i in range(20)])
     second = sources(connection, "second", 2, [float(i) * 10 + 0.3 for i in range(10)])
-    crossmatch(connection, "first", "second", 1)
+    crossmatch(fresh_archive.config, "first", "second", 1)
     rebuild_galaxies(connection)
     tables = ("SELECT xmin, ctid, * FROM archive.galaxy", "SELECT xmin, ctid, * FROM archive.galaxy_member")
     before = [set(connection.execute(table).fetchall()) for table in tables]
@@ -122,7 +122,9 @@ def connected(nodes: list[Node], links: set[tuple[Node, Node]]) -> list[set[Node
 
 
 @pytest.mark.parametrize(("scatter", "least_crowded"), [(0.2, 0), (1.5, 5)])
-def test_many_releases_against_plain_python(connection: Connection, scatter: float, least_crowded: int) -> None:
+def test_many_releases_against_plain_python(
+    connection: Connection, fresh_archive: Any, scatter: float, least_crowded: int
+) -> None:
     rng = np.random.default_rng(5)
     place, priorities = {"b": 0, "c": 1, "d": 2, "a": 3}, {"a": 3, "b": 1, "c": 2, "d": 2}
     truth = rng.uniform(0, 600, 60)
@@ -131,7 +133,7 @@ def test_many_releases_against_plain_python(connection: Connection, scatter: flo
     ids = {name: sources(connection, name, priorities[name], offsets[name].tolist()) for name in "abcd"}
     pairs = [("a", "b"), ("c", "a"), ("b", "d"), ("c", "d")]
     for left, right in pairs:
-        crossmatch(connection, left, right, 3)
+        crossmatch(fresh_archive.config, left, right, 3)
     rebuild_galaxies(connection)
     nodes = [(name, i) for name in "abcd" for i in range(len(ids[name]))]
     found = members(connection)
@@ -160,24 +162,24 @@ def test_many_releases_against_plain_python(connection: Connection, scatter: flo
     np.testing.assert_allclose(apart_now, separation_arcsec(*positions), atol=1e-9)
 
 
-def test_a_chain_is_cut_where_two_of_one_release_would_meet(connection: Connection) -> None:
+def test_a_chain_is_cut_where_two_of_one_release_would_meet(connection: Connection, fresh_archive: Any) -> None:
     a = sources(connection, "a", 1, [0.0, 3.0])
     b = sources(connection, "b", 2, [1.0])
     c = sources(connection, "c", 3, [2.0])
     for left, right in (("a", "b"), ("b", "c"), ("a", "c")):
-        crossmatch(connection, left, right, 1.2)
+        crossmatch(fresh_archive.config, left, right, 1.2)
     rebuild_galaxies(connection)
     # a0 - b0 - c0 - a1: c0 goes to the release that comes first.
     assert members(connection) == {a[0]: a[0], b[0]: a[0], c[0]: a[1], a[1]: a[1]}
 
 
-def test_a_chain_longer_than_there_are_releases_is_cut_everywhere(connection: Connection) -> None:
+def test_a_chain_longer_than_there_are_releases_is_cut_everywhere(connection: Connection, fresh_archive: Any) -> None:
     links = 9
     a = sources(connection, "a", 1, [3.0 * i for i in range(links)])
     b = sources(connection, "b", 2, [3.0 * i + 1 for i in range(links)])
     c = sources(connection, "c", 3, [3.0 * i + 2 for i in range(links)])
     for left, right in (("a", "b"), ("b", "c"), ("a", "c")):
-        crossmatch(connection, left, right, 1.2)
+        crossmatch(fresh_archive.config, left, right, 1.2)
     rebuild_galaxies(connection)
     wanted = {a[i]: a[i] for i in range(links)} | {b[i]: a[i] for i in range(links)}
     wanted |= {c[i]: a[i + 1] for i in range(links - 1)}
@@ -187,21 +189,21 @@ def test_a_chain_longer_than_there_are_releases_is_cut_everywhere(connection: Co
     assert found == wanted
 
 
-def test_of_two_of_one_release_the_nearer_in_steps_stays(connection: Connection) -> None:
+def test_of_two_of_one_release_the_nearer_in_steps_stays(connection: Connection, fresh_archive: Any) -> None:
     a = sources(connection, "a", 1, [0.0])
     b = sources(connection, "b", 2, [1.0])
     c = sources(connection, "c", 3, [-1.0, 2.0])
     for left, right in (("a", "b"), ("b", "c"), ("a", "c")):
-        crossmatch(connection, left, right, 1.2)
+        crossmatch(fresh_archive.config, left, right, 1.2)
     rebuild_galaxies(connection)
     assert members(connection) == {a[0]: a[0], b[0]: a[0], c[0]: a[0], c[1]: c[1]}
 
 
-def test_releases_meet_through_one_that_comes_last(connection: Connection) -> None:
+def test_releases_meet_through_one_that_comes_last(connection: Connection, fresh_archive: Any) -> None:
     first, second = (sources(connection, name, i, [0.0]) for i, name in enumerate(("first", "second")))
     hub = sources(connection, "hub", 9, [0.1])
     for name in ("first", "second"):
-        crossmatch(connection, name, "hub", 1)
+        crossmatch(fresh_archive.config, name, "hub", 1)
     rebuild_galaxies(connection)
     assert members(connection) == {first[0]: first[0], second[0]: first[0], hub[0]: first[0]}
 

@@ -75,16 +75,99 @@ def test_large_radius_and_own_release(sky: Any) -> None:
         connection.execute("DELETE FROM archive.data_release WHERE release = 'few'")
 
 
+def ranked(wanted: dict[tuple[int, int], float]) -> dict[int, list[int]]:
+    """Right sources of each left source, nearest first."""
+    found: dict[int, list[int]] = {}
+    for left, right in sorted(wanted, key=lambda pair: (pair[0], wanted[pair], pair[1])):
+        found.setdefault(left, []).append(right)
+    return found
+
+
+@pytest.mark.parametrize("smallest", [0.0, 0.7])
+def test_options_keep_what_brute_force_keeps(sky: Any, smallest: float) -> None:
+    connection, sources = sky
+    left = sources.release == 1
+    everything = brute_force(sources, 30.0, left, sources.release == 2)
+    wanted = {pair: apart for pair, apart in everything.items() if apart >= smallest}
+    partners = ranked(wanted)
+    backwards = ranked({(right, left): apart for (left, right), apart in wanted.items()})
+    assert max(map(len, partners.values())) > 3
+
+    def rows(options: str) -> list[tuple[int | None, ...]]:
+        return connection.execute(
+            "SELECT left_source_id, right_source_id, rank, n_within "  # noqa: S608
+            f"FROM api.crossmatch('left', 'right', 30, min_radius_arcsec => %s{options})",
+            (smallest,),
+        ).fetchall()
+
+    for k in (1, 2):
+        assert set(rows(f", nearest => {k}")) == {
+            (a, b, place, len(near)) for a, near in partners.items() for place, b in enumerate(near[:k], 1)
+        }
+    mutual = {(a, near[0], 1, len(near)) for a, near in partners.items() if backwards[near[0]][0] == a}
+    assert set(rows(", mutual_best => true")) == mutual
+    assert len(mutual) < len(partners)
+    alone = set((np.flatnonzero(left) + 1).tolist()) - set(partners)
+    assert len(alone) > 100
+    assert set(rows(", join_type => 'anti'")) == {(a, None, None, 0) for a in alone}
+    kept = rows(", nearest => 1, join_type => 'left'")
+    assert set(kept) == {(a, near[0], 1, len(near)) for a, near in partners.items()} | {
+        (a, None, None, 0) for a in alone
+    }
+    assert len(kept) == left.sum()
+
+
+def test_any_queries_can_be_matched(sky: Any) -> None:
+    """A user's table without indexes on either side, and a part of a release."""
+    connection, sources = sky
+    connection.execute(
+        "CREATE TEMP TABLE mine AS SELECT source_id AS mine_id, ra, dec FROM archive.source "
+        "WHERE release_id = 1 AND dec > 0"
+    )
+    mine = "SELECT mine_id, ra, dec, api.healpix(ra, dec, 29) FROM mine"
+    theirs = "SELECT source_id, ra, dec, hpx29 FROM archive.source WHERE release_id = 2 AND source_id % 2 = 0"
+    north, even = (sources.release == 1) & (sources.dec > 0), np.arange(1, len(sources.ra) + 1) % 2 == 0
+    wanted = brute_force(sources, 20.0, north, (sources.release == 2) & even)
+    assert len(wanted) > 50
+    for left, right, turned in ((mine, theirs, False), (theirs, mine, True)):
+        rows = connection.execute(
+            "SELECT left_id, right_id FROM api.crossmatch_queries(%s, %s, 20)", (left, right)
+        ).fetchall()
+        assert {(b, a) if turned else (a, b) for a, b in rows} == set(wanted)
+    connection.execute("DROP TABLE mine")
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def test_a_bound_radius_uses_the_index(sky: Any, mode: str) -> None:
+    connection, _ = sky
+    for radius, order in ((1.0, 10), (200.0, 8)):
+        with connection.transaction():
+            connection.execute(f"SET LOCAL plan_cache_mode = {mode}".encode())
+            connection.execute("SELECT count(*) FROM api.crossmatch('left', 'right', %s)", (radius,), prepare=True)
+            scans = dict(
+                connection.execute(
+                    "SELECT relname, pg_stat_get_xact_numscans(oid) FROM pg_class "
+                    "WHERE relname LIKE 'ix_source_hpx29_order%'"
+                ).fetchall()
+            )
+        assert scans.pop(f"ix_source_hpx29_order{order}") > 0
+        assert set(scans.values()) == {0}
+
+
 def test_wrong_arguments_are_named_and_null_gives_no_rows(sky: Any) -> None:
     connection, _ = sky
     for call, message in (
         ("'left', 'right', -1", "radius -1 arcsec"),
         ("'left', 'right', 'NaN'", "radius NaN arcsec"),
         ("'left', 'rihgt', 1", 'no release "rihgt"'),
+        ("'left', 'right', 1, 2", "smallest radius 2 arcsec is larger"),
+        ("'left', 'right', 1, 'NaN'", "radius NaN arcsec"),
+        ("'left', 'right', 1, 0, 0", "nearest is 0"),
+        ("'left', 'right', 1, 0, 1, false, 'outer'", "no join type 'outer'"),
     ):
         with pytest.raises(psycopg.errors.InvalidParameterValue, match=message):
             connection.execute(f"SELECT * FROM api.crossmatch({call})".encode())  # noqa: S608
-    for call in ("NULL, 'right', 1", "'left', NULL, 1", "'left', 'right', NULL"):
+    for call in ("NULL, 'right', 1", "'left', NULL, 1", "'left', 'right', NULL", "'left', 'right', 1, NULL"):
         assert connection.execute(f"SELECT * FROM api.crossmatch({call})".encode()).fetchall() == []  # noqa: S608
 
 
