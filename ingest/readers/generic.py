@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -92,23 +92,15 @@ def read_generic(
     GalbaseError
         If no column, or more than one, can be the position or the id; the message lists the columns.
     """
-    ra_column, dec_column = _find_position(file, name, ra, dec)
+    places = read_positions(file, name, ra=ra, dec=dec, angle_unit=angle_unit)
     key = _find_id(file, name, id_column)
-    in_radians = _in_radians(ra_column, dec_column, angle_unit)
-    names = {ra_column.name: ra_column, dec_column.name: dec_column}
-    ra_deg, dec_deg = position(names, ra_column.name), position(names, dec_column.name)
-    notes = []
-    if in_radians:
-        ra_deg, dec_deg = np.degrees(ra_deg), np.degrees(dec_deg)
-    elif angle_unit is None and _looks_radian(ra_deg, dec_deg):
-        notes.append(f"{name}: all positions lie within 2 pi and pi/2; if they are radians, give --angle-unit rad.")
     nulls: Counter[str] = Counter()
     non_finite = np.zeros(file.n_row, np.bool_)
     columns = []
     for column in file.columns.values():
-        is_position = column.name in names
+        is_position = column.name in places.columns
         # A coordinate in degrees is what `ra` and `dec` hold already.
-        if is_position and not in_radians:
+        if is_position and not places.in_radians:
             continue
         cleaned = clean(column, sentinels)
         columns.append((replace(column, unit="rad") if is_position else column, cleaned))
@@ -120,15 +112,54 @@ def read_generic(
         format=file.format,
         n_row=file.n_row,
         native_ids=ids_of(key),
-        ra=ra_deg,
-        dec=dec_deg,
+        ra=places.ra,
+        dec=places.dec,
         table=None,
         columns={},
         extra=tuple(columns),
         nulls=nulls,
         non_finite=non_finite,
-        notes=tuple(notes),
+        notes=places.notes,
     )
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Positions of a file's rows.
+
+    Parameters
+    ----------
+    ra, dec : ndarray of float64, shape (n,)
+        ICRS, degrees, NaN where unknown.
+    columns : tuple of str
+        Columns that hold them.
+    in_radians : bool
+        Whether these are radians.
+    notes : tuple of str
+        What the user should know.
+    """
+
+    ra: npt.NDArray[np.float64]
+    dec: npt.NDArray[np.float64]
+    columns: tuple[str, str]
+    in_radians: bool
+    notes: tuple[str, ...]
+
+
+def read_positions(
+    file: TableFile, name: str, *, ra: str | None = None, dec: str | None = None, angle_unit: str | None = None
+) -> Positions:
+    """Positions of a table's rows; parameters and errors as in `read_generic`."""
+    ra_column, dec_column = _find_position(file, name, ra, dec)
+    in_radians = _in_radians(ra_column, dec_column, angle_unit)
+    names = {ra_column.name: ra_column, dec_column.name: dec_column}
+    ra_deg, dec_deg = position(names, ra_column.name), position(names, dec_column.name)
+    notes: tuple[str, ...] = ()
+    if in_radians:
+        ra_deg, dec_deg = np.degrees(ra_deg), np.degrees(dec_deg)
+    elif angle_unit is None and _looks_radian(ra_deg, dec_deg):
+        notes = (f"{name}: all positions lie within 2 pi and pi/2; if they are radians, give --angle-unit rad.",)
+    return Positions(ra_deg, dec_deg, (ra_column.name, dec_column.name), in_radians, notes)
 
 
 def ids_of(column: FileColumn) -> Ids:
