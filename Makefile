@@ -38,7 +38,9 @@ bench: .venv/ready
 
 # What benchmarks/sky.py measures against; Debian 12, as root.
 bench-rivals:
-	apt-get install --yes --quiet postgresql-15 postgresql-15-q3c postgresql-15-pgsphere
+	apt-get install --yes --quiet postgresql-15 postgresql-15-q3c postgresql-15-pgsphere stilts
+	python3 -m venv build/rivals
+	build/rivals/bin/pip install --quiet 'lsdb>=0.11,<1'
 
 # Pins what pyproject.toml allows; the pins are for Python 3.11 and newer on Linux.
 lock:
