@@ -11,7 +11,7 @@ endif
 endif
 PYTEST_OPTIONS ?=
 
-.PHONY: demo test check bench bench-rivals lock clean
+.PHONY: demo test check bench bench-rivals sky-exact lock clean
 
 demo: .venv/ready
 	$(BIN)/galbase demo
@@ -41,6 +41,11 @@ bench-rivals:
 	apt-get install --yes --quiet postgresql-15 postgresql-15-q3c postgresql-15-pgsphere stilts
 	python3 -m venv build/rivals
 	build/rivals/bin/pip install --quiet 'lsdb>=0.11,<1'
+
+# 10,000 cones, 2,000 boxes, ellipses and polygons against brute force.
+sky-exact: .venv/ready
+	GALBASE_MANY=5 $(BIN)/python -m pytest --timeout 3600 tests/sql/test_cone_search.py tests/sql/test_healpix_cells.py \
+		tests/sql/test_polygons.py tests/sql/test_regions.py tests/sql/test_search.py
 
 # Pins what pyproject.toml allows; the pins are for Python 3.11 and newer on Linux.
 lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 
 from galbase.schema.bulk import copy_rows
 
+# How often the random regions of a run of the suite are tried: `make sky-exact` takes 5.
+MANY = int(os.environ.get("GALBASE_MANY", "1"))
 N_SOURCE = 16_000
 N_HARD = 4_000
 FloatArray = npt.NDArray[np.float64]

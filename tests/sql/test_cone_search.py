@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from astropy.coordinates import angular_separation
 
-from tests.sql.conftest import awkward_positions, vectors
+from tests.sql.conftest import MANY, awkward_positions, vectors
 
-N_CONE = 2000
+N_CONE = 2000 * MANY
 MAX_RADIUS_ARCSEC = 648_000.0
 
 

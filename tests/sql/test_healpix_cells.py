@@ -8,9 +8,9 @@ import healpy
 import numpy as np
 import numpy.typing as npt
 
-from tests.sql.conftest import awkward_positions
+from tests.sql.conftest import MANY, awkward_positions
 
-N_DISC = 1500
+N_DISC = 1500 * MANY
 N_POINT = 300
 FloatArray = npt.NDArray[np.float64]
 

@@ -8,10 +8,10 @@ import numpy as np
 import psycopg
 import pytest
 
-from tests.sql.conftest import vectors
+from tests.sql.conftest import MANY, vectors
 from tests.sql.test_regions import found_by, regions
 
-N_POLYGON = 400
+N_POLYGON = 400 * MANY
 STATEMENT = "SELECT array_agg(source_id) FROM api.polygon_search(%s::float8[])"
 
 

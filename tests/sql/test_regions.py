@@ -9,10 +9,10 @@ import psycopg
 import pytest
 from astropy.coordinates import angular_separation, position_angle
 
-from tests.sql.conftest import awkward_positions
+from tests.sql.conftest import MANY, awkward_positions
 
-N_BOX = 400
-N_ELLIPSE = 400
+N_BOX = 400 * MANY
+N_ELLIPSE = 400 * MANY
 ALL_COLUMNS = ["source_id", "release", "native_id", "ra", "dec", "hpx29", "flag"]
 
 

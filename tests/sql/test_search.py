@@ -11,11 +11,11 @@ from astropy.table import Table
 
 from galbase.schema.errors import UsageError
 from galbase.sql.search import cone_rows, cone_search, crossmatch_positions
-from tests.sql.conftest import awkward_positions
+from tests.sql.conftest import MANY, awkward_positions
 from tests.sql.test_cone_search import separations
 from tests.sql.test_crossmatch import brute_force, ranked
 
-N_CONE = 400
+N_CONE = 400 * MANY
 
 
 def test_cones_are_those_of_brute_force(sky: Any) -> None:
