@@ -200,8 +200,7 @@ DECLARE
     reach double precision;
     x0 integer;
     x1 integer;
-    y0 integer;
-    y1 integer;
+    row_bits bigint;
     turn double precision;
     c double precision;
     s double precision;
@@ -211,15 +210,11 @@ DECLARE
     knee double precision;
     slope double precision;
     breadth double precision;
-    left_bits bigint;
-    right_bits bigint;
-    low_bits bigint;
-    high_bits bigint;
     found bigint[];
 BEGIN
     -- Here an operator costs 0.1 microseconds the first time in a transaction, and a statement as much every time. So the
-    -- common case, a disc within |z| <= 2/3 that touches one cell or two or four, takes as few as it can. 41.809 and 41.811
-    -- leave room for the margin beside asin(2/3), 41.8103 degrees.
+    -- common case, a small disc within |z| <= 2/3, takes as few as it can. 41.809 and 41.811 leave room for the margin
+    -- beside asin(2/3), 41.8103 degrees.
     IF abs(dec_deg) + radius_arcsec / 3600 < 41.809 AND ra_deg >= 0 AND ra_deg < 360 AND radius_arcsec >= 0
        AND radius_arcsec <= 40000 AND healpix_order >= 0 AND healpix_order <= 10 THEN
         y := 0.75 * sin(dec_deg * 0.017453292519943295::float8);
@@ -252,24 +247,22 @@ BEGIN
         turn := ra_deg - 360 * floor(ra_deg / 360);
         RETURN api.healpix_disc_cells(CASE WHEN turn < 360 THEN turn ELSE 0 END, dec_deg, radius_arcsec, healpix_order);
     END IF;
-    IF reach <= 0.5 THEN
+    found := '{}';
+    -- A square of up to three by three cells costs no more than to find out which of them the ellipse touches.
+    IF reach <= 1 THEN
         x0 := floor(x - reach);
         x1 := floor(x + reach);
-        y0 := floor(y - reach);
-        y1 := floor(y + reach);
-        -- The first two are different unless there is but one.
-        left_bits := (api.healpix_spread_table())[x0 & mask];
-        right_bits := (api.healpix_spread_table())[x1 & mask];
-        low_bits := (api.healpix_spread_table())[y0 & mask] << 1;
-        high_bits := (api.healpix_spread_table())[y1 & mask] << 1;
-        RETURN (ARRAY[
-            ((api.healpix_face_table())[y0 >> healpix_order][x0 >> healpix_order] << shift) | left_bits | low_bits,
-            ((api.healpix_face_table())[y1 >> healpix_order][x1 >> healpix_order] << shift) | right_bits | high_bits,
-            ((api.healpix_face_table())[y0 >> healpix_order][x1 >> healpix_order] << shift) | right_bits | low_bits,
-            ((api.healpix_face_table())[y1 >> healpix_order][x0 >> healpix_order] << shift) | left_bits | high_bits
-        ])[1:(1 + x1 - x0) * (1 + y1 - y0)];
+        FOR j IN floor(y - reach)::integer..floor(y + reach)::integer LOOP
+            row_bits := (api.healpix_spread_table())[j & mask] << 1;
+            FOR i IN x0..x1 LOOP
+                found := found || (
+                    ((api.healpix_face_table())[j >> healpix_order][i >> healpix_order] << shift)
+                    | (api.healpix_spread_table())[i & mask] | row_bits);
+            END LOOP;
+        END LOOP;
+        RETURN found;
     END IF;
-    -- The ellipse. With r the radius: x + y is 1.5 sin(dec) and changes by up to t r, x - y is 4 / pi ra and changes by up to
+    -- The ellipse. With r the radius: x + y is 1.5 sin(dec) and changes by up to c r, x - y is 4 / pi ra and changes by up to
     -- s r, of which 0.5 % are for the sphere's curvature to r = 0.2. In the caps, with colatitude c, x and y follow from
     -- sqrt(6) sin(c / 2); the disc's image leaves its ellipse by at most 0.201 r / c (measured to r = 0.3 c).
     reach := (radius_arcsec * 4.84813681109536e-06::float8 + 1e-9::float8) * n;
@@ -290,17 +283,16 @@ BEGIN
         breadth := s * c * reach * reach / (half_y * half_y);
     END IF;
     slope := knee * half_x / (half_y * half_y);
-    found := '{}';
     FOR j IN floor(y - half_y)::integer..floor(y + half_y)::integer LOOP
-        y0 := (api.healpix_spread_table())[j & mask] << 1;
+        row_bits := (api.healpix_spread_table())[j & mask] << 1;
         -- The leftmost point of the row, and the rightmost one, are where the ellipse's own are, or nearest to these.
         s := greatest(least(-knee, j + 1 - y), j - y);
         c := greatest(least(knee, j + 1 - y), j - y);
         FOR i IN floor(x + slope * s - breadth * sqrt(greatest(half_y * half_y - s * s, 0)))::integer
               .. floor(x + slope * c + breadth * sqrt(greatest(half_y * half_y - c * c, 0)))::integer LOOP
             found := found || (
-                ((api.healpix_face_table())[j >> healpix_order][i >> healpix_order] << (2 * healpix_order))
-                | (api.healpix_spread_table())[i & mask] | y0);
+                ((api.healpix_face_table())[j >> healpix_order][i >> healpix_order] << shift)
+                | (api.healpix_spread_table())[i & mask] | row_bits);
         END LOOP;
     END LOOP;
     RETURN found;
