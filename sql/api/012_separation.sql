@@ -14,35 +14,20 @@ RETURN degrees(atan2(
 COMMENT ON FUNCTION api.separation_arcsec(double precision, double precision, double precision, double precision) IS
     'Great-circle separation [arcsec] of two positions [deg]; NULL if an argument is NULL.';
 
-CREATE OR REPLACE FUNCTION api.within_wide_arcsec(
-    ra1 double precision, dec1 double precision, ra2 double precision, dec2 double precision, radius_arcsec double precision)
-RETURNS boolean
-LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
-AS $function$
-BEGIN
-    RETURN api.separation_arcsec(ra1, dec1, ra2, dec2) <= radius_arcsec;
-END
-$function$;
-COMMENT ON FUNCTION api.within_wide_arcsec(double precision, double precision, double precision, double precision, double precision) IS
-    'api.within_arcsec by a formula that is also accurate near the antipode.';
-
 -- Short for the executor, which runs it on every candidate: half the chord is the hypotenuse of the two terms of the
--- haversine formula (Sinnott 1984, Sky & Telescope 68, 159).
+-- haversine formula (Sinnott 1984, Sky & Telescope 68, 159). Rounding must not lose the antipode, whose half chord is 1.
+-- Within an arcsec of it chords are flat, and tell distances to 1e-5 arcsec.
 CREATE OR REPLACE FUNCTION api.within_arcsec(
     ra1 double precision, dec1 double precision, ra2 double precision, dec2 double precision, radius_arcsec double precision)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    WHEN radius_arcsec <= 324000 THEN
-        point(
-            sin(0.008726646259971648::float8 * (dec2 - dec1)),
-            sqrt(cos(0.017453292519943295::float8 * dec1) * cos(0.017453292519943295::float8 * dec2))
-            * sin(0.008726646259971648::float8 * (ra2 - ra1))
-        ) <-> '(0,0)'::point <= sin(radius_arcsec * 2.42406840554768e-06::float8)
-    ELSE api.within_wide_arcsec(ra1, dec1, ra2, dec2, radius_arcsec)
-END;
+RETURN point(
+    sin(0.008726646259971648::float8 * (dec2 - dec1)),
+    sqrt(cos(0.017453292519943295::float8 * dec1) * cos(0.017453292519943295::float8 * dec2))
+    * sin(0.008726646259971648::float8 * (ra2 - ra1))
+) <-> '(0,0)'::point <= sin(radius_arcsec * 2.42406840554768e-06::float8) * 1.0000000000000004::float8;
 COMMENT ON FUNCTION api.within_arcsec(double precision, double precision, double precision, double precision, double precision) IS
-    'Whether two positions [deg] are within a radius [arcsec] of each other; NULL if an argument is NULL.';
+    'Whether two positions [deg] are within a radius [arcsec, 0 to 648000] of each other; NULL if an argument is NULL.';
 
 CREATE OR REPLACE FUNCTION api.at_epoch(
     source_ra double precision, source_dec double precision, pmra double precision, pmdec double precision,

@@ -80,7 +80,6 @@ GOLDEN = {
         "smallest_cap(double precision[])",
         "within_arcsec(double precision,double precision,double precision,double precision,double precision)",
         "within_ellipse(double precision" + 6 * ",double precision" + ")",
-        "within_wide_arcsec(double precision,double precision,double precision,double precision,double precision)",
     },
     "view": {
         "column_description",
