@@ -66,15 +66,22 @@ def test_joins_with_a_table_of_regions(sky: Any, condition: str) -> None:
     assert sorted(rows) == sorted(single)
 
 
-@pytest.mark.parametrize("statistics", [True, False])
-def test_any_table_with_the_indexes_will_do(sky: Any, statistics: bool) -> None:
+def test_any_table_with_the_indexes_will_do(sky: Any) -> None:
     connection, _ = sky
-    connection.execute("DROP TABLE IF EXISTS mine")
     connection.execute("CREATE TEMP TABLE mine AS SELECT source_id, ra, dec, hpx29 FROM archive.source")
     for shift in (38, 42):
         connection.execute(f"CREATE INDEX ON mine ((hpx29 >> {shift}))".encode())
-    if statistics:
-        connection.execute("ANALYZE mine")
+    # Without statistics the planner takes a cell for a two-hundredth of the table.
+    for condition in (
+        "api.in_cone(hpx29, ra, dec, 10, 20, 60)",
+        "api.in_cone(hpx29, ra, dec, 10, 20, 1200)",
+        "api.in_box(hpx29, ra, dec, 10, 10.3, 20, 20.3)",
+        "api.in_ellipse(hpx29, ra, dec, 10, 20, 900, 300, 4)",
+        "api.in_polygon(hpx29, ra, dec, '{10,20,10.3,20,10,20.3}')",
+    ):
+        nodes = plan_nodes(connection, f"SELECT * FROM mine WHERE {condition}")  # noqa: S608
+        assert any("hpx29 >>" in node.get("Index Cond", "") for node in nodes), condition
+    connection.execute("ANALYZE mine")
     for condition in (
         "api.in_cone(hpx29, ra, dec, 0, 90, 3600)",
         "api.in_box(hpx29, ra, dec, 350, 10, 80, 90)",
