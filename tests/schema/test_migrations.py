@@ -62,6 +62,12 @@ def test_catalogues_loaded_before_get_the_cell_indexes(fresh_archive: Any) -> No
                 connection.execute(f"DROP INDEX archive.ix_{table}_hpx29_order{order}".encode())
         connection.execute('CREATE TABLE catalogue."Mine 1" (source_id bigint, hpx29 bigint)')
         connection.execute("CREATE TABLE catalogue.without_positions (source_id bigint)")
+        added = ("min_radius_arcsec", "nearest", "mutual_best", "epoch", "positions_hash", "state")
+        connection.execute(
+            f"ALTER TABLE archive.crossmatch_run {', '.join(f'DROP COLUMN {name}' for name in added)}, "
+            "ADD CONSTRAINT uq_crossmatch_run_left_release_id_right_release_id "
+            "UNIQUE (left_release_id, right_release_id)".encode()
+        )
         connection.execute("UPDATE archive.alembic_version SET version_num = 'a0002'")
     upgrade(fresh_archive.config)
     with fresh_archive.connect() as connection:
