@@ -36,7 +36,7 @@ bench: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch .venv/ready
 
-# What benchmarks/sky.py measures against; Debian 12, as root.
+# What benchmarks/sky.py and benchmarks/crossmatch.py measure against; Debian 12, as root.
 bench-rivals:
 	apt-get install --yes --quiet postgresql-15 postgresql-15-q3c postgresql-15-pgsphere stilts
 	python3 -m venv build/rivals

@@ -1,4 +1,4 @@
-"""Tables with one row a source: the survey's own, and those that users loaded."""
+"""Tables with one row a source: the survey's own, those that users loaded, and those of a crossmatch underway."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def tables_of(connection: psycopg.Connection[Any], release_id: int) -> list[tupl
             (release_id,),
         ).fetchall()
     ]
+
+
+def stage(crossmatch_run_id: int) -> sql.Identifier:
+    """Table of the right positions at the epoch, while a crossmatch is being made."""
+    return sql.Identifier("archive", f"crossmatch_position_{crossmatch_run_id}")

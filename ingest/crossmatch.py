@@ -9,7 +9,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from galbase.ingest.epoch import find_motion, positions
+from galbase.ingest.catalogue_tables import stage
+from galbase.ingest.epoch import Motion, find_motion, positions
 from galbase.ingest.releases import require_release
 from galbase.schema import ledger
 from galbase.schema.errors import GalbaseError, UsageError
@@ -79,6 +80,8 @@ class Sides:
         Numbers of the releases.
     left, right : str
         Queries of their positions.
+    left_motion : Motion or None
+        Where the left release's proper motions are, if positions are brought to an epoch.
     moved : bool
         Whether the right query computes positions, so that they must be stored to be found by an index.
     n_left, n_right : int
@@ -91,6 +94,7 @@ class Sides:
     right_id: int
     left: str
     right: str
+    left_motion: Motion | None
     moved: bool
     n_left: int
     n_right: int
@@ -131,6 +135,7 @@ def find_sides(connection: psycopg.Connection[Any], left: str, right: str, epoch
         right_id=ids[1],
         left=queries[0],
         right=queries[1],
+        left_motion=motions[0],
         moved=motions[1] is not None,
         n_left=counted[0][0],
         n_right=counted[1][0],
@@ -175,11 +180,6 @@ def open_crossmatch(connection: psycopg.Connection[Any], sides: Sides, options: 
     if row is None:
         raise RuntimeError("no crossmatch_run_id was returned")
     return int(row[0])
-
-
-def stage(crossmatch_run_id: int) -> sql.Identifier:
-    """Table of the right positions at the epoch, while a crossmatch is being made."""
-    return sql.Identifier("archive", f"crossmatch_position_{crossmatch_run_id}")
 
 
 def stage_right(connection: psycopg.Connection[Any], crossmatch_run_id: int, sides: Sides) -> str:
@@ -237,12 +237,12 @@ def match_unit(
     unit: WorkUnit,
     crossmatch_run_id: int,
     left_id: int,
+    left_motion: Motion | None,
     right: str,
     options: CrossmatchOptions,
 ) -> UnitReport:
     """Find and store the pairs of a claimed unit's left sources, in one transaction."""
-    motion = None if options.epoch is None else find_motion(connection, left_id)
-    left = positions(connection, left_id, motion, options.epoch, (unit.row_start, unit.row_stop))
+    left = positions(connection, left_id, left_motion, options.epoch, (unit.row_start, unit.row_stop))
     with connection.transaction():
         # A worker of an interrupted run may still be at the same unit.
         place = (crossmatch_run_id, unit.row_start)

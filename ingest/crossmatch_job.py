@@ -109,8 +109,8 @@ def run_crossmatch(
         n_before = len(done_units(connection, number))
         if units:
             batch = Batch(
-                "crossmatch", STEP, recorded, units, match_unit, (number, sides.left_id, right_query, options),
-                UnitReport(), lease_seconds,
+                "crossmatch", STEP, recorded, units, match_unit,
+                (number, sides.left_id, sides.left_motion, right_query, options), UnitReport(), lease_seconds,
             )  # fmt: skip
             n_thread = min(workers or len(os.sched_getaffinity(0)), len(units))
             alone = scheduler is None and n_thread == 1

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from galbase.ingest.catalogue_tables import stage
 from galbase.schema.errors import GalbaseError, UsageError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,62}")
@@ -187,10 +188,12 @@ def drop_release(connection: psycopg.Connection[Any], name: str) -> dict[str, in
     if held:
         names = ", ".join(row[0] for row in held)
         raise GalbaseError(f"release {name} cannot be dropped: training set {names} was frozen from its images.")
-    connection.execute(
-        "DELETE FROM archive.crossmatch_run WHERE left_release_id = %(r)s OR right_release_id = %(r)s",
+    for (crossmatch_run_id,) in connection.execute(
+        "DELETE FROM archive.crossmatch_run WHERE left_release_id = %(r)s OR right_release_id = %(r)s "
+        "RETURNING crossmatch_run_id",
         {"r": release.release_id},
-    )
+    ).fetchall():
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(stage(crossmatch_run_id)))
     observations = connection.execute("DELETE FROM archive.observation WHERE release_id = %s", number).rowcount
     connection.execute(
         "DELETE FROM archive.galaxy g USING archive.source s WHERE s.source_id = g.galaxy_id AND s.release_id = %s",

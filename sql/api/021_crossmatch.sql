@@ -87,8 +87,8 @@ BEGIN
     PERFORM set_config('enable_seqscan', 'off', true);
     EXECUTE format('EXPLAIN (FORMAT JSON) SELECT FROM (%s) AS r (id, ra, "dec", hpx29) WHERE r.hpx29 >> %s = 0',
                    right_query, 2 * (29 - cell_order)) INTO plan;
-    PERFORM set_config('enable_seqscan', 'on', true),
-            set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
+    PERFORM set_config('enable_seqscan', 'on', true);
+    PERFORM set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
     WHERE jsonb_path_exists(plan, ('$.**."Index Cond" ? (@ like_regex ">> ' || 2 * (29 - cell_order) || '\\)")')::jsonpath);
     pairs := CASE WHEN radius_arcsec > 40000 THEN format(
         -- A large part of the sky: cells would be more than sources.

@@ -16,7 +16,7 @@ from galbase.ingest.crossmatch import CrossmatchOptions
 from galbase.ingest.crossmatch_job import repeat_crossmatches, run_crossmatch
 from galbase.ingest.duplicates import flag_duplicates
 from galbase.ingest.image import ImageOptions, ingest_images
-from galbase.ingest.releases import add_release
+from galbase.ingest.releases import add_release, drop_release
 from galbase.ingest.spectrum import ingest_spectra
 from galbase.schema.errors import GalbaseError, UsageError
 from tests.ingest.matching import crossmatch
@@ -239,6 +239,21 @@ def test_unknown_and_equal_releases(archive: Any, connection: Connection) -> Non
     sources(connection, "still-b", np.array([1.0]), np.array([1.0]))
     with pytest.raises(UsageError, match="neither still-a nor still-b has proper motions"):
         crossmatch(archive.config, "still-a", "still-b", 1, epoch=2016.0)
+
+
+def test_a_dropped_release_takes_an_unfinished_crossmatch_along(connection: Connection) -> None:
+    made = [sources(connection, name, np.array([1.0]), np.array([1.0])) for name in ("gone-a", "gone-b")]
+    assert len(made) == 2
+    row = connection.execute(
+        "INSERT INTO archive.crossmatch_run (left_release_id, right_release_id, radius_arcsec, n_pair, state) "
+        "SELECT l.release_id, r.release_id, 1, 0, 'running' FROM archive.data_release l, archive.data_release r "
+        "WHERE l.release = 'gone-a' AND r.release = 'gone-b' RETURNING crossmatch_run_id"
+    ).fetchone()
+    assert row is not None
+    table = f"archive.crossmatch_position_{row[0]}"
+    connection.execute(f"CREATE TABLE {table} (source_id bigint)".encode())
+    drop_release(connection, "gone-b")
+    assert connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() == (None,)
 
 
 def chain(connection: Connection, name: str) -> Array:

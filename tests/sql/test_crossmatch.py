@@ -137,6 +137,26 @@ def test_any_queries_can_be_matched(sky: Any) -> None:
     connection.execute("DROP TABLE mine")
 
 
+def test_only_an_index_keeps_the_planner_from_other_joins(sky: Any) -> None:
+    """The right query gives its row only under the settings that it is to be joined with."""
+    connection, _ = sky
+    left = "SELECT 1::bigint, 10::float8, 20::float8, api.healpix(10, 20, 29)"
+    all_on = " AND ".join(f"current_setting('enable_{name}') = 'on'" for name in ("seqscan", "hashjoin", "mergejoin"))
+    found = connection.execute(
+        "SELECT count(*) FROM api.crossmatch_queries(%s, %s, 1)",
+        (left, f"{left} WHERE {all_on}"),
+    ).fetchone()
+    assert found == (1,)
+    left = "SELECT source_id, ra, dec, hpx29 FROM archive.source WHERE source_id = 1"
+    right = "SELECT source_id, ra, dec, hpx29 FROM archive.source WHERE current_setting('enable_seqscan') = 'on'"
+    for join, wanted in (("hashjoin", "off"), ("mergejoin", "off"), ("hashjoin", "on")):
+        (n_pair,) = connection.execute(
+            "SELECT count(*) FROM api.crossmatch_queries(%s, %s, 1)",
+            (left, f"{right} AND current_setting('enable_{join}') = '{wanted}'"),
+        ).fetchone()
+        assert (n_pair > 0) == (wanted == "off")
+
+
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 def test_a_bound_radius_uses_the_index(sky: Any, mode: str) -> None:
     connection, _ = sky
