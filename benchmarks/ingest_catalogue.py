@@ -22,7 +22,8 @@ from astropy.io import fits
 from psycopg import sql
 from pyarrow import parquet
 
-from galbase.ingest.catalogue_file import CatalogueOptions, ingest_catalogues
+from galbase.ingest.catalogue_job import run_catalogues
+from galbase.ingest.catalogue_options import CatalogueOptions
 from galbase.ingest.releases import add_release
 from galbase.schema.bulk import column_types
 from galbase.schema.config import Config

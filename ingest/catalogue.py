@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from galbase.schema import ids
 from galbase.schema.errors import GalbaseError
 from galbase.schema.flags import SourceFlag
 from galbase.schema.healpix import hpx29, valid_position
+from galbase.schema.ids import NativeIds, as_native_ids, native_text
 from galbase.schema.packed_copy import copy_columns
 
 Ints = npt.NDArray[np.int64]
@@ -28,14 +29,25 @@ INCOMING_ROWS = "galbase_incoming_row"
 _MAX_ROUND = 64
 
 
+Merge = Literal["all", "own", "none"]
+
+
+class ConflictError(Exception):
+    """Rows are there already with which a load was not to meet."""
+
+
 @dataclass(frozen=True)
 class SourceCount:
-    """Detections that a load inserted, updated, moved to a new id, and found as wanted already."""
+    """Detections that a load inserted, updated, moved to a new id, and found as wanted already.
+
+    `met_files` are the other files, by data_file_id, whose detections were among these.
+    """
 
     inserted: int
     updated: int
     moved: int
     unchanged: int
+    met_files: tuple[int, ...] = ()
 
 
 def wrap_ra(ra: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -49,7 +61,7 @@ def load_sources(
     connection: psycopg.Connection[Any],
     release_id: int,
     release: str,
-    native_ids: Sequence[str] | npt.NDArray[np.str_],
+    native_ids: Sequence[str] | NativeIds,
     ra: npt.ArrayLike,
     dec: npt.ArrayLike,
     flags: npt.ArrayLike | None,
@@ -70,7 +82,7 @@ def load_sources(
         Number of the release.
     release : str
         Name of the release; part of the hash in the id.
-    native_ids : sequence of str, shape (n,)
+    native_ids : sequence of str, or ndarray of bytes, shape (n,)
         The survey's own ids, unique among themselves.
     ra, dec : array_like of float, shape (n,)
         Positions, ICRS, degrees; valid, RA of any revolution.
@@ -99,31 +111,50 @@ def load_sources_counted(
     connection: psycopg.Connection[Any],
     release_id: int,
     release: str,
-    native_ids: Sequence[str] | npt.NDArray[np.str_],
+    native_ids: Sequence[str] | NativeIds,
     ra: npt.ArrayLike,
     dec: npt.ArrayLike,
     flags: npt.ArrayLike | None,
     data_file_id: int | Ints | None,
     *,
     keep_existing: bool = False,
+    merge: Merge = "all",
+    hpx: Ints | None = None,
 ) -> tuple[Ints, SourceCount]:
-    """`load_sources`, with the number of rows inserted, updated, moved and left unchanged."""
-    natives = [str(native) for native in native_ids]
+    """`load_sources`, with the number of rows inserted, updated, moved and left unchanged.
+
+    Parameters
+    ----------
+    connection, release_id, release, native_ids, ra, dec, flags, data_file_id, keep_existing
+        As in `load_sources`.
+    merge : {'all', 'own', 'none'}
+        With which rows that are there already: all, only those of the same file, or none.
+    hpx : ndarray of int64, shape (n,), optional
+        HEALPix indices of the positions, where they are known already and RA is in [0, 360).
+
+    Raises
+    ------
+    ConflictError
+        If a detection is there already that `merge` excludes; nothing is written then.
+    """
+    natives = as_native_ids(native_ids)
     ra_deg, dec_deg = np.asarray(ra, np.float64), np.asarray(dec, np.float64)
     bad = np.flatnonzero(~valid_position(ra_deg, dec_deg))
     if bad.size:
         i = bad[0]
-        raise GalbaseError(f"{natives[i]}: ra={ra_deg[i]}, dec={dec_deg[i]} is not on the sky; reject such rows first.")
+        raise GalbaseError(
+            f"{native_text(natives[i])}: ra={ra_deg[i]}, dec={dec_deg[i]} is not on the sky; reject such rows first."
+        )
     n_row = len(natives)
     if n_row == 0:
         return np.empty(0, np.int64), SourceCount(0, 0, 0, 0)
     ra_deg = wrap_ra(ra_deg)
-    pixel = hpx29(ra_deg, dec_deg)
+    pixel = hpx29(ra_deg, dec_deg) if hpx is None else hpx
     wanted = ids.source_ids(release, natives, pixel)
     columns: dict[str, npt.NDArray[Any]] = {
         "source_id": wanted,
         "release_id": np.full(n_row, release_id, np.int64),
-        "native_id": np.array(natives, np.str_),
+        "native_id": natives,
         "ra": ra_deg,
         "dec": dec_deg,
         "hpx29": pixel,
@@ -136,7 +167,9 @@ def load_sources_counted(
     order = np.argsort(pixel, kind="stable")
     if not _alias_hit(connection, wanted) and _copied(connection, "archive", "source", columns, order):
         return wanted, SourceCount(n_row, 0, 0, 0)
-    return _merge_sources(connection, release_id, release, natives, columns, order, keep_existing)
+    if merge == "none":
+        raise ConflictError(f"release {release} has some of the detections already")
+    return _merge_sources(connection, release_id, release, natives, columns, order, keep_existing, merge)
 
 
 def load_survey_rows(
@@ -227,10 +260,11 @@ def _merge_sources(
     connection: psycopg.Connection[Any],
     release_id: int,
     release: str,
-    natives: list[str],
+    natives: NativeIds,
     columns: dict[str, npt.NDArray[Any]],
     order: npt.NDArray[np.intp],
     keep_existing: bool,
+    merge: Merge,
 ) -> tuple[Ints, SourceCount]:
     """Load rows of which some are there already."""
     incoming = sql.Identifier(INCOMING)
@@ -245,22 +279,25 @@ def _merge_sources(
     connection.execute(sql.SQL("ANALYZE {}").format(incoming))
     known = connection.execute(
         sql.SQL(
-            "SELECT i.row_number, t.source_id FROM {} i JOIN archive.source t "
-            "ON t.release_id = %s AND t.native_id = i.native_id"
+            "SELECT i.row_number, t.source_id, CASE WHEN t.data_file_id <> i.data_file_id THEN t.data_file_id END "
+            "FROM {} i JOIN archive.source t ON t.release_id = %s AND t.native_id = i.native_id"
         ).format(incoming),
         (release_id,),
     ).fetchall()
+    met_files = tuple(sorted({row[2] for row in known if row[2] is not None}))
+    if met_files and merge == "own":
+        _drop_temporary(connection, INCOMING)
+        raise ConflictError(f"release {release} has some of the detections from other files already")
     wanted = np.array(columns["source_id"], np.int64)
     is_settled = np.zeros(len(natives), np.bool_)
-    present: dict[int, int] = dict(known)
+    present: dict[int, int] = {row[0]: row[1] for row in known}
     for number, source_id in present.items():
         # An id stays, salted or not, while the position stays in its pixel.
         if keep_existing or source_id >> ids.HASH_BITS == int(wanted[number]) >> ids.HASH_BITS:
             wanted[number] = source_id
             is_settled[number] = True
     open_rows = np.flatnonzero(~is_settled)
-    open_natives = [natives[number] for number in open_rows]
-    wanted[open_rows] = _free_ids(connection, release, open_natives, columns["hpx29"][open_rows])
+    wanted[open_rows] = _free_ids(connection, release, natives[open_rows], columns["hpx29"][open_rows])
     moved = {present[int(number)]: int(wanted[number]) for number in open_rows if int(number) in present}
     settled = np.flatnonzero(wanted != columns["source_id"])
     connection.execute("CREATE TEMP TABLE galbase_settled (row_number bigint, source_id bigint) ON COMMIT DROP")
@@ -288,13 +325,17 @@ def _merge_sources(
             "ON CONFLICT (release_id, native_id) DO {}"
         ).format(incoming, action)
     ).rowcount
-    for name in (INCOMING, "galbase_settled"):
-        connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+    _drop_temporary(connection, INCOMING, "galbase_settled")
     n_new = len(natives) - len(known)
-    return wanted, SourceCount(n_new, written - n_new, len(moved), len(natives) - written)
+    return wanted, SourceCount(n_new, written - n_new, len(moved), len(natives) - written, met_files)
 
 
-def _free_ids(connection: psycopg.Connection[Any], release: str, natives: list[str], pixels: Ints) -> Ints:
+def _drop_temporary(connection: psycopg.Connection[Any], *names: str) -> None:
+    for name in names:
+        connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+
+
+def _free_ids(connection: psycopg.Connection[Any], release: str, natives: NativeIds, pixels: Ints) -> Ints:
     """Ids that no other detection has or had; a taken one is salted again, the same way at every load."""
     taken: dict[int, str] = {}
     for _ in range(_MAX_ROUND):
@@ -307,7 +348,10 @@ def _free_ids(connection: psycopg.Connection[Any], release: str, natives: list[s
             "WHERE a.old_source_id = ANY(%(ids)s)",
             {"ids": wanted.tolist()},
         ).fetchall()
-        mine = {int(source_id): f"{release}/{native}" for source_id, native in zip(wanted, natives, strict=True)}
+        mine = {
+            source_id: f"{release}/{native_text(native)}"
+            for source_id, native in zip(wanted.tolist(), natives.tolist(), strict=True)
+        }
         others = {source_id: owner for source_id, owner in owners if mine[source_id] != owner}
         if not others:
             return wanted

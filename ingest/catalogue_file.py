@@ -1,224 +1,39 @@
-"""Loads catalogue files: each is read, judged and written by itself, in one transaction."""
+"""Writes one catalogue file: what was read of it is judged and stored in one transaction."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psycopg
 
-from galbase.ingest.catalogue import Ints, load_sources_counted, load_survey_rows
-from galbase.ingest.catalogue_report import CatalogueReport, FileReport
+from galbase.ingest.catalogue import ConflictError, Ints, Merge, SourceCount, load_sources_counted, load_survey_rows
+from galbase.ingest.catalogue_report import FileReport
 from galbase.ingest.extra_columns import ExtraColumn, load_extra_columns
-from galbase.ingest.found_file import FoundFile, hash_options, inspect_file, known_files, list_files, place_files
+from galbase.ingest.found_file import FoundFile
 from galbase.ingest.judged_rows import Judged, judge_rows
 from galbase.ingest.labels import write_labels
 from galbase.ingest.own_table import SCHEMA, ensure_table
 from galbase.ingest.readers.detections import Detections
-from galbase.ingest.readers.galspec import is_galspec, read_galspec
-from galbase.ingest.readers.generic import read_generic
-from galbase.ingest.readers.legacysurvey import is_legacysurvey, read_legacysurvey
-from galbase.ingest.readers.sentinels import check_sentinels
-from galbase.ingest.readers.table import read_table
+from galbase.ingest.readers.galspec import EXTRA
 from galbase.ingest.releases import Release
-from galbase.schema.errors import GalbaseError, UsageError
+from galbase.schema.errors import GalbaseError
 from galbase.schema.files import record_file, record_rejected_rows
 from galbase.schema.flags import SourceFlag
-from galbase.schema.ledger import finish_run, start_run
 
-# Raised by hand when a reader makes other rows of the same bytes.
-READER_VERSION = 1
-SUFFIXES = (".fits", ".fit", ".fts", ".vot", ".votable", ".xml", ".parquet", ".pq", ".csv", ".tsv", ".ecsv")
+# In place of the hash of the options: to be merged again, because another file has overwritten some of its values.
+UNMERGED = "unmerged"
 
 
-@dataclass(frozen=True)
-class CatalogueOptions:
-    """How a catalogue is read; see `galbase ingest catalogue --help`."""
-
-    ra: str | None = None
-    dec: str | None = None
-    id_column: str | None = None
-    angle_unit: str | None = None
-    null_values: tuple[str, ...] = ()
-
-    def check(self) -> None:
-        """Refuse options that make no sense."""
-        if self.angle_unit not in (None, "deg", "rad"):
-            raise UsageError(f"--angle-unit {self.angle_unit!r} is not known; use deg or rad.")
-        if (self.ra is None) != (self.dec is None):
-            raise UsageError("give both --ra and --dec, or neither.")
-        check_sentinels(self.null_values)
-
-    @property
-    def names_columns(self) -> bool:
-        """Whether a column or its unit is given."""
-        return any(value is not None for value in (self.ra, self.dec, self.id_column, self.angle_unit))
-
-
-def read_detections(path: Path, options: CatalogueOptions) -> Detections:
-    """Read a file by the reader that its columns call for.
+def refuse_changed(found: FoundFile) -> None:
+    """Refuse a file that is not what was hashed a moment ago.
 
     Raises
     ------
     GalbaseError
-        If the file is not sound, or options name columns of a survey file whose columns are known.
+        If its size or time are others.
     """
-    table = read_table(path)
-    for is_of_survey, read, what in (
-        (is_legacysurvey, read_legacysurvey, "a Legacy Survey catalogue"),
-        (is_galspec, read_galspec, "an MPA-JHU galSpec table"),
-    ):
-        if is_of_survey(table):
-            if options.names_columns:
-                raise GalbaseError(
-                    f"{path.name} is {what}, whose id and position columns are known: leave out --ra, --dec, --id "
-                    "and --angle-unit."
-                )
-            return read(table, path.name, options.null_values)
-    return read_generic(
-        table,
-        path.name,
-        ra=options.ra,
-        dec=options.dec,
-        id_column=options.id_column,
-        angle_unit=options.angle_unit,
-        sentinels=options.null_values,
-    )
-
-
-def ingest_catalogues(
-    connection: psycopg.Connection[Any],
-    release: Release,
-    paths: Sequence[Path],
-    options: CatalogueOptions,
-    *,
-    root: Path | None = None,
-    advance: Callable[[int], None] = lambda _: None,
-) -> CatalogueReport:
-    """Load new and changed catalogue files, each in one transaction; a file that is not sound is recorded as rejected.
-
-    Parameters
-    ----------
-    connection : psycopg.Connection
-        In autocommit mode, or at least not in a transaction.
-    release : Release
-    paths : sequence of Path
-        Files, and folders that are searched for files of known suffixes.
-    options : CatalogueOptions
-    root : Path, optional
-        Directory that paths are recorded relative to; the folder given, or the file's parent, when None.
-    advance : callable
-        Called with the number of files done.
-
-    Raises
-    ------
-    UsageError
-        If a path does not exist or an option makes no sense.
-    """
-    options.check()
-    started = time.monotonic()
-    files = list_files(paths, is_catalogue_name)
-    if not files:
-        raise UsageError(f"no catalogue files in {', '.join(map(str, paths))}; they end in {', '.join(SUFFIXES)}.")
-    if root is not None:
-        files = [(file, _under(file, root.absolute())) for file, _ in files]
-    options_hash = hash_options({"reader": READER_VERSION, **asdict(options)})
-    with connection.transaction():
-        places = place_files(connection, release.release_id, files)
-        known = known_files(connection, release.release_id, places)
-    report = CatalogueReport()
-    run = _Run(connection, release, paths, options)
-    try:
-        for place in places:
-            found = inspect_file(place, known.get((place.root_id, place.relative)), options_hash)
-            if found.judged_before and found.known is not None and found.known.state == "loaded":
-                report.files.append(FileReport(place.relative, "unchanged"))
-            else:
-                report.files.append(_ingest_one(connection, release, found, options, run))
-            advance(1)
-    except BaseException as error:
-        run.finish("failed", str(error) or type(error).__name__)
-        raise
-    report.seconds = time.monotonic() - started
-    run.finish("done", f"{report.count('loaded')} files loaded, {report.count('rejected')} rejected")
-    return report
-
-
-class _Run:
-    """The record of this run, made only when there is something to write."""
-
-    def __init__(
-        self, connection: psycopg.Connection[Any], release: Release, paths: Sequence[Path], options: CatalogueOptions
-    ) -> None:
-        self._connection = connection
-        self._config = {
-            "command": "catalogue",
-            "release": release.release,
-            "paths": [str(path.absolute()) for path in paths],
-            **asdict(options),
-        }
-        self._run_id: int | None = None
-
-    def number(self) -> int:
-        """Number of the run; call outside transactions."""
-        if self._run_id is None:
-            self._run_id = start_run(self._connection, "ingest", self._config)
-        return self._run_id
-
-    def finish(self, state: str, message: str) -> None:
-        """Record the end, if the beginning was."""
-        if self._run_id is not None and not self._connection.broken:
-            finish_run(self._connection, self._run_id, state, message)
-
-
-def is_catalogue_name(path: Path) -> bool:
-    """Whether a file of a folder is a catalogue by its name."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    while suffixes and suffixes[-1] in (".gz", ".bz2"):
-        suffixes.pop()
-    return bool(suffixes) and suffixes[-1] in SUFFIXES
-
-
-def _under(file: Path, root: Path) -> Path:
-    if not file.is_relative_to(root):
-        raise UsageError(f"{file} does not lie under --root {root}.")
-    return root
-
-
-def _ingest_one(
-    connection: psycopg.Connection[Any],
-    release: Release,
-    found: FoundFile,
-    options: CatalogueOptions,
-    run: _Run,
-) -> FileReport:
-    try:
-        if found.unreadable is not None:
-            raise GalbaseError(found.unreadable)
-        detections = read_detections(found.place.file, options)
-        _refuse_changed(found)
-        run_id = run.number()
-        with connection.transaction():
-            return load_file(connection, release, found, detections, run_id)
-    except (GalbaseError, psycopg.DataError) as error:
-        reason = str(error)
-    # A rejected file is judged again at every run, because what was missing may be there now; the verdict is written
-    # only if it is another.
-    known = found.known
-    if not found.judged_before or known is None or (known.state, known.reason) != ("rejected", reason):
-        run_id = run.number()
-        with connection.transaction():
-            _record(connection, release, found, run_id, format="unknown", state="rejected", reason=reason)
-    return FileReport(found.place.relative, "rejected", reason=reason)
-
-
-def _refuse_changed(found: FoundFile) -> None:
-    """Refuse a file that is not what was hashed a moment ago."""
     status = found.place.file.stat()
     if (status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)) != (found.facts.size_bytes, found.facts.mtime):
         raise GalbaseError(
@@ -227,7 +42,12 @@ def _refuse_changed(found: FoundFile) -> None:
 
 
 def load_file(
-    connection: psycopg.Connection[Any], release: Release, found: FoundFile, detections: Detections, run_id: int | None
+    connection: psycopg.Connection[Any],
+    release: Release,
+    found: FoundFile,
+    detections: Detections,
+    run_id: int | None,
+    merge: Merge = "all",
 ) -> FileReport:
     """Write what was read of a file; rows that an earlier state of the file had and this one has not are deleted.
 
@@ -240,17 +60,24 @@ def load_file(
     detections : Detections
     run_id : int or None
         Run to record with the file.
+    merge : {'all', 'own', 'none'}
+        With which rows that are there already, see `catalogue.load_sources_counted`; 'none' belongs to a bulk load,
+        and leaves indexes and foreign key of a new table to its end.
 
     Raises
     ------
     GalbaseError
         If no row can be loaded, or columns do not fit what the release holds.
+    ConflictError
+        If rows are there already that `merge` excludes. The caller rolls back.
     """
+    if detections.ra is None and merge != "all":
+        raise ConflictError("its rows belong to detections of other files")
     judged = judge_rows(connection, release, detections)
     rows = judged.rows
     if detections.n_row and not rows.size:
         raise GalbaseError(f"none of the {detections.n_row} rows can be loaded; the first: {judged.rejected[0][2]}.")
-    data_file_id = _record(
+    data_file_id = record_verdict(
         connection,
         release,
         found,
@@ -273,9 +100,43 @@ def load_file(
     )
     if judged.rejected or found.known is not None:
         record_rejected_rows(connection, data_file_id, judged.rejected)
+    source_ids, count = _load_sources(connection, release, detections, judged, data_file_id, merge)
+    report.inserted, report.updated, report.moved = count.inserted, count.updated, count.moved
+    _record_overlaps(connection, data_file_id, count.met_files)
+    all_new = count.inserted == len(source_ids)
+    if detections.table is None:
+        _load_own(connection, release, detections, judged, source_ids, data_file_id, defer=merge == "none")
+    else:
+        values = {name: column[rows] for name, column in detections.columns.items()}
+        load_survey_rows(connection, detections.table, source_ids, values)
+        extra = {
+            column.name: ExtraColumn(cleaned.values[rows], column.unit, column.description)
+            for column, cleaned in detections.extra
+        }
+        load_extra_columns(connection, release.release_id, source_ids, extra, all_new=all_new)
+        if detections.table == "sdss_galaxy":
+            write_labels(connection, source_ids)
+    if found.known is not None:
+        report.deleted = connection.execute(
+            "DELETE FROM archive.source WHERE data_file_id = %s AND NOT (source_id = ANY(%s))",
+            (data_file_id, source_ids.tolist()),
+        ).rowcount
+    _mark_unmerged(connection, data_file_id, rows_given_up=report.deleted > 0)
+    return report
+
+
+def _load_sources(
+    connection: psycopg.Connection[Any],
+    release: Release,
+    detections: Detections,
+    judged: Judged,
+    data_file_id: int,
+    merge: Merge,
+) -> tuple[Ints, SourceCount]:
+    """The source of every row: new, known, or that of another file where this one has no positions."""
     if judged.source_ids is None:
-        flags = np.where(detections.non_finite[rows], int(SourceFlag.NON_FINITE_MEASUREMENT), 0)
-        source_ids, count = load_sources_counted(
+        flags = np.where(detections.non_finite[judged.rows], int(SourceFlag.NON_FINITE_MEASUREMENT), 0)
+        return load_sources_counted(
             connection,
             release.release_id,
             release.release,
@@ -284,33 +145,41 @@ def load_file(
             judged.dec,
             flags,
             data_file_id,
+            merge=merge,
+            hpx=judged.hpx29,
         )
-        report.inserted, report.updated, report.moved = count.inserted, count.updated, count.moved
-    else:
-        source_ids = judged.source_ids
-        report.updated = len(source_ids)
-    if detections.table is None:
-        _load_own(connection, release, detections, judged, source_ids, data_file_id)
-    else:
-        values = {name: column[rows] for name, column in detections.columns.items()}
-        load_survey_rows(connection, detections.table, source_ids, values)
-        load_extra_columns(
-            connection,
-            release.release_id,
-            source_ids,
-            {
-                column.name: ExtraColumn(cleaned.values[rows], column.unit, column.description)
-                for column, cleaned in detections.extra
-            },
+    met = connection.execute(
+        "SELECT DISTINCT data_file_id FROM archive.source WHERE source_id = ANY(%s) AND data_file_id <> %s",
+        (judged.source_ids.tolist(), data_file_id),
+    ).fetchall()
+    return judged.source_ids, SourceCount(0, len(judged.source_ids), 0, 0, tuple(row[0] for row in met))
+
+
+def _record_overlaps(connection: psycopg.Connection[Any], data_file_id: int, others: tuple[int, ...]) -> None:
+    """Remember which files share detections with this one."""
+    if others:
+        connection.execute(
+            "INSERT INTO archive.file_overlap (data_file_id, other_file_id) "
+            "SELECT least(o, %(file)s), greatest(o, %(file)s) FROM unnest(%(others)s::bigint[]) o "
+            "ON CONFLICT DO NOTHING",
+            {"file": data_file_id, "others": list(others)},
         )
-        if detections.table == "sdss_galaxy":
-            write_labels(connection, source_ids)
-    if found.known is not None:
-        report.deleted = connection.execute(
-            "DELETE FROM archive.source WHERE data_file_id = %s AND NOT (source_id = ANY(%s))",
-            (data_file_id, source_ids.tolist()),
-        ).rowcount
-    return report
+
+
+def _mark_unmerged(connection: psycopg.Connection[Any], data_file_id: int, *, rows_given_up: bool) -> None:
+    """Mark files that share detections with this one and come after it; all of them if it gave up rows.
+
+    Files without positions come last, the others in the order of their paths. Rows that a file gives up may be those
+    of a file before it, which is then merged again, and this file after that.
+    """
+    connection.execute(
+        "UPDATE archive.data_file f SET options_hash = %(unmerged)s FROM archive.file_overlap o, archive.data_file t "
+        "WHERE t.data_file_id = %(file)s AND %(file)s IN (o.data_file_id, o.other_file_id) "
+        "AND f.data_file_id = o.data_file_id + o.other_file_id - %(file)s AND f.state = 'loaded' "
+        'AND (%(all)s OR (right(f.format, %(length)s) = %(extra)s, f.path COLLATE "C", f.data_root_id) '
+        '> (right(t.format, %(length)s) = %(extra)s, t.path COLLATE "C", t.data_root_id))',
+        {"file": data_file_id, "unmerged": UNMERGED, "all": rows_given_up, "extra": EXTRA, "length": len(EXTRA)},
+    )
 
 
 def _load_own(
@@ -320,22 +189,23 @@ def _load_own(
     judged: Judged,
     source_ids: Ints,
     data_file_id: int,
+    *,
+    defer: bool,
 ) -> None:
     """Rows of a catalogue's own table."""
-    table = ensure_table(
-        connection, release.release_id, release.release, [column for column, _ in detections.extra], data_file_id
-    )
-    columns = {table.columns[column.name].column: cleaned.values[judged.rows] for column, cleaned in detections.extra}
+    columns = [column for column, _ in detections.extra]
+    table = ensure_table(connection, release.release_id, release.release, columns, data_file_id, defer=defer)
+    values = {table.columns[column.name].column: cleaned.values[judged.rows] for column, cleaned in detections.extra}
     load_survey_rows(
         connection,
         table.name,
         source_ids,
-        {"ra": judged.ra, "dec": judged.dec, "hpx29": judged.hpx29, **columns},
+        {"ra": judged.ra, "dec": judged.dec, "hpx29": judged.hpx29, **values},
         schema=SCHEMA,
     )
 
 
-def _record(
+def record_verdict(
     connection: psycopg.Connection[Any],
     release: Release,
     found: FoundFile,
@@ -348,6 +218,7 @@ def _record(
     n_loaded: int | None = None,
     n_rejected: int | None = None,
 ) -> int:
+    """Record that a file was loaded or rejected, and return its data_file_id; the caller commits."""
     return record_file(
         connection,
         release_id=release.release_id,

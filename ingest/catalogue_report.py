@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class FileReport:
-    """What became of one file: `state` is loaded, unchanged or rejected."""
+    """What became of one file: `state` is loaded, unchanged, rejected, or merged again for the sake of another file."""
 
     file: str
     state: str
@@ -24,6 +24,14 @@ class FileReport:
     nulls: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    def add(self, other: FileReport) -> None:
+        """Take over what a further load of the same file wrote; its verdict is the last one's."""
+        if other is not self:
+            self.state, self.reason, self.rows = other.state, other.reason, other.rows
+            self.loaded, self.rejected = other.loaded, other.rejected
+            for name in ("inserted", "updated", "moved", "deleted"):
+                setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 @dataclass
 class CatalogueReport:
@@ -31,6 +39,33 @@ class CatalogueReport:
 
     files: list[FileReport] = field(default_factory=list)
     seconds: float = 0.0
+    megabytes: int = 0
+
+    @property
+    def n_row(self) -> int:
+        """Megabytes of the files, which the progress bar counts."""
+        return self.megabytes
+
+    def __add__(self, other: CatalogueReport) -> CatalogueReport:
+        """Both together."""
+        return CatalogueReport(
+            [*self.files, *other.files], self.seconds + other.seconds, self.megabytes + other.megabytes
+        )
+
+    def merge(self, later: CatalogueReport) -> None:
+        """Add what was done later, to some of the same files."""
+        by_file = {report.file: report for report in self.files}
+        for report in later.files:
+            by_file.setdefault(report.file, report).add(report)
+        self.files = list(by_file.values())
+
+    def of(self, state: str) -> list[str]:
+        """Files of a state."""
+        return [report.file for report in self.files if report.state == state]
+
+    def without(self, state: str) -> CatalogueReport:
+        """The report without the files of a state."""
+        return CatalogueReport([report for report in self.files if report.state != state], self.seconds)
 
     def count(self, state: str) -> int:
         """Number of files of a state."""

@@ -29,28 +29,39 @@ def catalogue(
     root: Annotated[
         Path | None, typer.Option(help="Directory that paths are recorded relative to [the folder given].")
     ] = None,
+    bulk: Annotated[
+        bool | None,
+        typer.Option(
+            "--bulk/--no-bulk",
+            help="Make indexes when all rows are in [if the files are large and the archive is not].",
+        ),
+    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786 [threads here].")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of threads [one a core].", min=1)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
     """Load catalogues: FITS tables, VOTable, Parquet and CSV, compressed or not.
 
     Legacy Survey tractor and sweep files and MPA-JHU galSpec tables are recognised by their columns; any other
     catalogue becomes a table of its own in schema catalogue. Loading a file again changes nothing; a changed file
-    replaces its rows. A broken file is rejected with its reason, the others load; the exit status is then 1.
+    replaces its rows. A broken file is rejected with its reason, the others load; the exit status is then 1. Files are
+    loaded in parallel, each in one transaction; an interrupted load goes on where it was when it is called again.
 
     Example: galbase ingest catalogue openngc.parquet --release openngc --angle-unit rad
     """
-    from galbase.ingest.catalogue_file import CatalogueOptions, ingest_catalogues
+    from galbase.ingest.catalogue_job import run_catalogues
+    from galbase.ingest.catalogue_options import CatalogueOptions
     from galbase.ingest.galaxies import rebuild_galaxies
-    from galbase.ingest.releases import require_release
     from galbase.schema.database import connect
 
     options = CatalogueOptions(ra, dec, id_column, angle_unit, tuple(null_value or ()))
-    options.check()
-    with connect(ctx.obj, autocommit=True) as connection:
-        target = require_release(connection, release)
-        with console.progress("catalogues", unit="files") as progress:
-            report = ingest_catalogues(connection, target, paths, options, root=root, advance=progress.advance)
-        if report.count("loaded"):
+    with console.progress("catalogues", unit="MB") as progress:
+        report = run_catalogues(
+            ctx.obj, release, paths, options, root=root, bulk=bulk, scheduler=scheduler, workers=workers,
+            progress=progress, announce=console.note,
+        )  # fmt: skip
+    if report.count("loaded"):
+        with connect(ctx.obj, autocommit=True) as connection:
             rebuild_galaxies(connection)
     _write(release, report, as_json)
     if report.count("rejected"):

@@ -32,9 +32,6 @@ def images(
     bands: Annotated[
         str | None, typer.Option(help="Bands of unnamed planes in order, such as z,r,g for red, green, blue.")
     ] = None,
-    rehash: Annotated[
-        bool, typer.Option("--rehash", help="Hash large files again even if size and time are unchanged.")
-    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
     """Load image cutouts: JPEG, PNG, FITS, or HDF5 shards in the layout of ssl-legacysurvey.
@@ -69,9 +66,7 @@ def images(
         )
         try:
             with console.progress("images", unit="files") as progress:
-                report = ingest_images(
-                    connection, target, paths, options, run_id=run, rehash=rehash, advance=progress.advance
-                )
+                report = ingest_images(connection, target, paths, options, run_id=run, advance=progress.advance)
             if report.wrote:
                 rebuild_galaxies(connection)
         except BaseException as error:

@@ -37,7 +37,12 @@ class ExtraColumn:
 
 
 def load_extra_columns(
-    connection: psycopg.Connection[Any], release_id: int, source_ids: Ints, columns: Mapping[str, ExtraColumn]
+    connection: psycopg.Connection[Any],
+    release_id: int,
+    source_ids: Ints,
+    columns: Mapping[str, ExtraColumn],
+    *,
+    all_new: bool = False,
 ) -> int:
     """Replace the values of extra columns for the given sources and return how many values are stored.
 
@@ -50,6 +55,8 @@ def load_extra_columns(
         Sources of the rows.
     columns : mapping of str to ExtraColumn
         By name; names are stored in lower case. A missing value has no row.
+    all_new : bool
+        The sources were inserted in this transaction, so that there is nothing to replace.
 
     Raises
     ------
@@ -62,10 +69,11 @@ def load_extra_columns(
     for name, column in columns.items():
         type_, values = _stored_form(column.values)
         number, type_ = _register(connection, release_id, name.lower(), type_, column)
-        connection.execute(
-            "DELETE FROM archive.extra_value WHERE extra_column_id = %s AND source_id = ANY(%s)",
-            (number, source_ids.tolist()),
-        )
+        if not all_new:
+            connection.execute(
+                "DELETE FROM archive.extra_value WHERE extra_column_id = %s AND source_id = ANY(%s)",
+                (number, source_ids.tolist()),
+            )
         present = ~_missing(values)
         if type_ == "float" and values.dtype.kind in "iu":
             values = values.astype(np.float64)

@@ -157,7 +157,6 @@ def ingest_files(
     reader: Reader[T],
     *,
     run_id: int | None = None,
-    rehash: bool = False,
     advance: Callable[[int], None] = lambda _: None,
 ) -> IngestReport:
     """Read new and changed files and store them, each batch in one transaction.
@@ -172,8 +171,6 @@ def ingest_files(
     reader : Reader
     run_id : int, optional
         Run to record with each file.
-    rehash : bool
-        Hash large files again even if size and modification time are as recorded.
     advance : callable
         Called with the number of files done.
 
@@ -191,9 +188,7 @@ def ingest_files(
     report = IngestReport()
     batch: list[FileItem[T]] = []
     for place in places:
-        found = inspect_file(
-            place, known.get((place.root_id, place.relative)), reader.options_hash(place), rehash=rehash
-        )
+        found = inspect_file(place, known.get((place.root_id, place.relative)), reader.options_hash(place))
         if found.known is not None and found.known.state == "loaded" and found.known.format not in reader.formats:
             # The record is another ingest's, so nothing may be written over it.
             if place.file in named:

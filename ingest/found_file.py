@@ -15,10 +15,6 @@ import psycopg
 from galbase.schema.errors import GalbaseError, UsageError
 from galbase.schema.files import FileFacts, file_facts, register_root
 
-# Below this size a file is always hashed; above it an equal size and modification time count as unchanged, because
-# reading a shard of a million images only to hash it takes minutes.
-ALWAYS_HASHED_BYTES = 256 * 2**20
-
 
 @dataclass(frozen=True)
 class FilePlace:
@@ -38,6 +34,7 @@ class KnownFile:
     size_bytes: int
     mtime: datetime
     sha256: str | None
+    chunk_sha256: str | None
     options_hash: str
     state: str
     reason: str | None
@@ -69,8 +66,17 @@ class FoundFile:
 
     @property
     def content_changed(self) -> bool:
-        """Whether the bytes differ from those last read."""
-        return self.known is not None and (self.known.sha256 or "") != self.facts.sha256
+        """Whether the bytes differ from those last read; above 1 GiB, whether time, size or pieces of them do."""
+        known, facts = self.known, self.facts
+        if known is None:
+            return False
+        if facts.chunk_sha256:
+            return (known.chunk_sha256, known.size_bytes, known.mtime) != (
+                facts.chunk_sha256,
+                facts.size_bytes,
+                facts.mtime,
+            )
+        return (known.sha256 or "") != facts.sha256
 
     @property
     def judged_before(self) -> bool:
@@ -158,15 +164,15 @@ def known_files(
 ) -> dict[tuple[int, str], KnownFile]:
     """What is recorded of the files that the release has already, by root and path."""
     rows = connection.execute(
-        "SELECT data_root_id, path, data_file_id, size_bytes, mtime, sha256, options_hash, state, reason, format "
-        "FROM archive.data_file WHERE release_id = %s AND (data_root_id, path) IN "
+        "SELECT data_root_id, path, data_file_id, size_bytes, mtime, sha256, chunk_sha256, options_hash, state, "
+        "reason, format FROM archive.data_file WHERE release_id = %s AND (data_root_id, path) IN "
         "(SELECT * FROM unnest(%s::bigint[], %s::text[]))",
         (release_id, [place.root_id for place in places], [place.relative for place in places]),
     ).fetchall()
     return {(int(row[0]), str(row[1])): KnownFile(*row[2:]) for row in rows}
 
 
-def inspect_file(place: FilePlace, known: KnownFile | None, options_hash: str, *, rehash: bool = False) -> FoundFile:
+def inspect_file(place: FilePlace, known: KnownFile | None, options_hash: str) -> FoundFile:
     """Compare a file with what is recorded of it.
 
     Parameters
@@ -175,23 +181,11 @@ def inspect_file(place: FilePlace, known: KnownFile | None, options_hash: str, *
     known : KnownFile or None
     options_hash : str
         Hash of the options with which it would be read.
-    rehash : bool
-        Hash large files even if size and modification time are as recorded.
     """
     try:
-        status = place.file.stat()
-        mtime = datetime.fromtimestamp(status.st_mtime, UTC)
-        if (
-            known is not None
-            and not rehash
-            and status.st_size >= ALWAYS_HASHED_BYTES
-            and (known.size_bytes, known.mtime) == (status.st_size, mtime)
-        ):
-            facts = FileFacts(place.file, status.st_size, mtime, known.sha256 or "")
-            return FoundFile(place, facts, options_hash, known)
         return FoundFile(place, file_facts(place.file), options_hash, known)
     except (GalbaseError, OSError) as error:
-        # stat() may fail as well: then there is neither size nor time to record.
+        # There is neither size nor time to record.
         facts = FileFacts(place.file, 0, datetime.fromtimestamp(0, UTC), "")
         return FoundFile(place, facts, options_hash, known, unreadable=str(error))
 

@@ -67,7 +67,6 @@ def ingest_images(
     options: ImageOptions,
     *,
     run_id: int | None = None,
-    rehash: bool = False,
     advance: Callable[[int], None] = lambda _: None,
 ) -> IngestReport:
     """Load images of files and folders into a release; each batch of files is one transaction.
@@ -82,8 +81,6 @@ def ingest_images(
     options : ImageOptions
     run_id : int, optional
         Run to record with each file.
-    rehash : bool
-        Hash large files again even if size and modification time are as recorded.
     advance : callable
         Called with the number of files done.
 
@@ -107,7 +104,7 @@ def ingest_images(
         store=_store,
         alone=lambda place: image_format(place.file) == "hdf5",
     )
-    report = ingest_files(connection, release, paths, reader, run_id=run_id, rehash=rehash, advance=advance)
+    report = ingest_files(connection, release, paths, reader, run_id=run_id, advance=advance)
     with connection.transaction():
         refresh_catalogue_flag(connection, release.release_id, int(ObservationFlag.NO_CATALOGUE_SOURCE))
     return report

@@ -14,6 +14,7 @@ from galbase.ingest.readers.detections import Detections
 from galbase.ingest.releases import Release
 from galbase.schema.errors import GalbaseError
 from galbase.schema.healpix import hpx29, valid_position
+from galbase.schema.ids import NativeIds, native_digests, native_text
 
 Floats = npt.NDArray[np.float64]
 # A right ascension may be a turn off; what is farther off is a sentinel or a unit mistaken.
@@ -28,7 +29,8 @@ class Judged:
     ----------
     rows : ndarray of int, shape (m,)
         Their indices in the file.
-    native_ids : list of str
+    native_ids : ndarray of bytes, shape (m,)
+        UTF-8.
     ra, dec : ndarray of float64, shape (m,)
         Degrees; RA in [0, 360).
     hpx29 : ndarray of int64, shape (m,)
@@ -38,7 +40,7 @@ class Judged:
     """
 
     rows: npt.NDArray[np.intp]
-    native_ids: list[str]
+    native_ids: NativeIds
     ra: Floats
     dec: Floats
     hpx29: Ints
@@ -67,12 +69,13 @@ def judge_rows(connection: psycopg.Connection[Any], release: Release, detections
     ra, dec = detections.ra, detections.dec
     on_sky = valid_position(ra, dec) & (ra >= _RA_RANGE[0]) & (ra <= _RA_RANGE[1])
     for row in np.flatnonzero(good & ~on_sky):
-        rejected.append((int(row), detections.native_ids[row], _bad_position(ra[row], dec[row])))
+        native = native_text(detections.native_ids[row])
+        rejected.append((int(row), native, _bad_position(ra[row], dec[row])))
     rows = np.flatnonzero(good & on_sky)
     wrapped = wrap_ra(ra[rows])
     return Judged(
         rows=rows,
-        native_ids=[str(detections.native_ids[row]) for row in rows],
+        native_ids=detections.native_ids[rows],
         ra=wrapped,
         dec=dec[rows],
         hpx29=hpx29(wrapped, dec[rows]) if rows.size else np.empty(0, np.int64),
@@ -89,18 +92,20 @@ def _bad_position(ra: float, dec: float) -> str:
 
 def _judge_ids(detections: Detections) -> tuple[npt.NDArray[np.bool_], list[tuple[int, str | None, str]]]:
     """Rows with an id of their own: of several rows with one id the first is kept."""
-    good = np.ones(detections.n_row, np.bool_)
-    rejected: list[tuple[int, str | None, str]] = []
-    seen: dict[str, int] = {}
-    for row, native in enumerate(detections.native_ids):
-        if native is None:
-            good[row] = False
-            rejected.append((row, None, "no valid id"))
-            continue
-        first = seen.setdefault(native, row)
-        if first != row:
-            good[row] = False
-            rejected.append((row, native, f"the id {native} is that of row {first}"))
+    natives = detections.native_ids
+    good = natives != b""
+    rejected: list[tuple[int, str | None, str]] = [(row, None, "no valid id") for row in np.flatnonzero(~good).tolist()]
+    digests = native_digests("", natives)
+    ordered = np.sort(digests)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if repeated.size:
+        seen: dict[bytes, int] = {}
+        for row in np.flatnonzero(good & np.isin(digests, repeated)).tolist():
+            first = seen.setdefault(natives[row], row)
+            if first != row:
+                good[row] = False
+                native = native_text(natives[row])
+                rejected.append((row, native, f"the id {native} is that of row {first}"))
     return good, rejected
 
 
@@ -112,7 +117,8 @@ def _judge_references(
     rejected: list[tuple[int, str | None, str]],
 ) -> Judged:
     """Rows without positions go to detections that another file brought."""
-    wanted = [native for native in detections.native_ids if native is not None]
+    texts = [native_text(native) for native in detections.native_ids.tolist()]
+    wanted = [native for native in texts if native is not None]
     found = {
         native: (source_id, ra, dec, pixel)
         for native, source_id, ra, dec, pixel in connection.execute(
@@ -128,16 +134,15 @@ def _judge_references(
         )
     rows = []
     for row in np.flatnonzero(good):
-        native = detections.native_ids[row]
+        native = texts[row]
         if native in found:
             rows.append(int(row))
         else:
             rejected.append((int(row), native, "no position: the release has no detection with this id"))
-    natives = [str(detections.native_ids[row]) for row in rows]
-    matched = [found[native] for native in natives]
+    matched = [found[str(texts[row])] for row in rows]
     return Judged(
         rows=np.array(rows, np.intp),
-        native_ids=natives,
+        native_ids=detections.native_ids[np.array(rows, np.intp)],
         ra=np.array([item[1] for item in matched], np.float64),
         dec=np.array([item[2] for item in matched], np.float64),
         hpx29=np.array([item[3] for item in matched], np.int64),

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from galbase.ingest.readers.column import FileColumn
 from galbase.ingest.units import ucd1plus, vounit
+from galbase.schema.deferred import record as record_deferred
 from galbase.schema.errors import GalbaseError
 from galbase.schema.healpix import CELL_ORDERS
 
@@ -111,6 +112,8 @@ def ensure_table(
     release: str,
     columns: Sequence[FileColumn],
     data_file_id: int,
+    *,
+    defer: bool = False,
 ) -> OwnTable:
     """The release's table, made when it is the first file's; later files must have the same columns.
 
@@ -124,6 +127,8 @@ def ensure_table(
         Columns of the file that are stored.
     data_file_id : int
         The file. While no other file has rows in the table, it may change its columns.
+    defer : bool
+        Leave the indexes and the foreign key of a new table to the end of a bulk load.
 
     Raises
     ------
@@ -146,7 +151,7 @@ def ensure_table(
                 "into another release."
             )
         _drop(connection, release_id, table.name)
-    return _make(connection, release_id, release, columns)
+    return _make(connection, release_id, release, columns, defer)
 
 
 def _has_other_files(connection: psycopg.Connection[Any], table: str, data_file_id: int) -> bool:
@@ -178,7 +183,7 @@ def _difference(table: OwnTable, columns: Sequence[FileColumn]) -> str | None:
 
 
 def _make(
-    connection: psycopg.Connection[Any], release_id: int, release: str, columns: Sequence[FileColumn]
+    connection: psycopg.Connection[Any], release_id: int, release: str, columns: Sequence[FileColumn], defer: bool
 ) -> OwnTable:
     taken = set(RESERVED)
     own: dict[str, OwnColumn] = {}
@@ -193,7 +198,7 @@ def _make(
     target = sql.Identifier(SCHEMA, table)
     connection.execute(
         sql.SQL(
-            "CREATE TABLE {} (source_id bigint PRIMARY KEY REFERENCES archive.source ON DELETE CASCADE, "
+            "CREATE TABLE {} (source_id bigint PRIMARY KEY, "
             "ra double precision NOT NULL, dec double precision NOT NULL, hpx29 bigint NOT NULL{})"
         ).format(
             target,
@@ -202,9 +207,19 @@ def _make(
             ),
         )
     )
-    connection.execute(sql.SQL("CREATE INDEX ON {} (hpx29)").format(target))
-    for order in CELL_ORDERS:
-        connection.execute(sql.SQL("CREATE INDEX ON {} ((hpx29 >> {}))").format(target, 2 * (29 - order)))
+    shifts = [sql.SQL("(hpx29 >> {})").format(2 * (29 - order)) for order in CELL_ORDERS]
+    for number, expression in enumerate([sql.SQL("hpx29"), *shifts]):
+        definition = sql.SQL("CREATE INDEX ON {} ({})").format(target, expression)
+        if defer:
+            record_deferred(connection, SCHEMA, table, "index", f"index {number}", definition.as_string(connection))
+        else:
+            connection.execute(definition)
+    key = f"{table}_source_id_fkey"
+    reference = "FOREIGN KEY (source_id) REFERENCES archive.source (source_id) ON DELETE CASCADE"
+    if defer:
+        record_deferred(connection, SCHEMA, table, "foreign key", key, reference)
+    else:
+        connection.execute(sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} " + reference).format(target, sql.Identifier(key)))
     connection.execute(
         sql.SQL("COMMENT ON TABLE {} IS {}").format(target, sql.Literal(f"Catalogue of release {release}"))
     )
@@ -262,6 +277,9 @@ def _drop(connection: psycopg.Connection[Any], release_id: int, table: str) -> N
             "Drop these first."
         ) from error
     connection.execute("DELETE FROM archive.catalogue_table WHERE release_id = %s", (release_id,))
+    connection.execute(
+        "DELETE FROM archive.deferred_object WHERE table_schema = %s AND table_name = %s", (SCHEMA, table)
+    )
     connection.execute(
         "DELETE FROM archive.column_metadata WHERE table_schema = %s AND table_name = %s", (SCHEMA, table)
     )

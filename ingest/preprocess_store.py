@@ -83,7 +83,7 @@ class _File:
     fmt: str
     size_bytes: int
     mtime: Any
-    sha256: str | None
+    content: str | None
 
 
 def input_hash(pixel_digest: str, config_hash: str, input_text: str) -> str:
@@ -235,8 +235,8 @@ def _load(
 ) -> tuple[_File, list[_ImageRow]]:
     with connection.transaction():
         found = connection.execute(
-            "SELECT r.path, f.path, f.format, f.size_bytes, f.mtime, f.sha256 FROM archive.data_file f "
-            "JOIN archive.data_root r USING (data_root_id) WHERE f.data_file_id = %s",
+            "SELECT r.path, f.path, f.format, f.size_bytes, f.mtime, coalesce(f.sha256, f.chunk_sha256) "
+            "FROM archive.data_file f JOIN archive.data_root r USING (data_root_id) WHERE f.data_file_id = %s",
             (data_file_id,),
         ).fetchone()
         if found is None:
@@ -262,7 +262,7 @@ def _check_unchanged(file: _File) -> None:
         raise GalbaseError(f"{file.path} is not there: {error.strerror}. Put it back or ingest it anew.") from error
     same_time = abs(now.st_mtime - file.mtime.timestamp()) < 1e-3
     same = now.st_size == file.size_bytes and (
-        same_time or _content_hash(file.path, now.st_size, now.st_mtime_ns) == file.sha256
+        same_time or _content_hash(file.path, now.st_size, now.st_mtime_ns) == file.content
     )
     if not same:
         raise GalbaseError(f"{file.path} has changed since it was ingested; run `galbase ingest images` on it again.")
@@ -270,15 +270,17 @@ def _check_unchanged(file: _File) -> None:
 
 @lru_cache(maxsize=64)
 def _content_hash(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 -- they make the cache's key
-    return file_facts(path).sha256
+    facts = file_facts(path)
+    return facts.sha256 or facts.chunk_sha256
 
 
 def _refuse_other_content(connection: psycopg.Connection[Any], data_file_id: int, file: _File) -> None:
     """Roll back verdicts on pixels that were replaced while they were judged, and hold off such a replacement."""
     row = connection.execute(
-        "SELECT sha256 FROM archive.data_file WHERE data_file_id = %s FOR SHARE", (data_file_id,)
+        "SELECT coalesce(sha256, chunk_sha256) FROM archive.data_file WHERE data_file_id = %s FOR SHARE",
+        (data_file_id,),
     ).fetchone()
-    if row is None or row[0] != file.sha256:
+    if row is None or row[0] != file.content:
         raise GalbaseError(f"{file.path} was ingested anew while it was judged; run the command again.")
 
 

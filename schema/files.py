@@ -7,21 +7,39 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psycopg
 
 from galbase.schema.errors import GalbaseError
 
+# A hundred thousand images make a file of 28 GB, which takes minutes to read only to hash it.
+WHOLE_HASH_BYTES = 2**30
+_PIECE_BYTES = 2**20
+_PIECES = 65
+
 
 @dataclass(frozen=True)
 class FileFacts:
-    """A file's content: size in bytes, modification time, SHA-256 (hexadecimal, empty if unreadable)."""
+    """What identifies a file's content.
+
+    Parameters
+    ----------
+    path : Path
+    size_bytes : int
+    mtime : datetime
+        Modification time; part of the identity of a file above 1 GiB.
+    sha256 : str
+        SHA-256 of the bytes, hexadecimal; empty if unreadable or above 1 GiB.
+    chunk_sha256 : str
+        Above 1 GiB: SHA-256 of the size and of 65 pieces of 1 MiB from beginning to end, hexadecimal.
+    """
 
     path: Path
     size_bytes: int
     mtime: datetime
     sha256: str
+    chunk_sha256: str = ""
 
 
 def file_facts(path: Path) -> FileFacts:
@@ -34,14 +52,27 @@ def file_facts(path: Path) -> FileFacts:
     """
     try:
         before = path.stat()
+        whole = pieces = ""
         with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            if before.st_size > WHOLE_HASH_BYTES:
+                pieces = _hash_pieces(stream, before.st_size)
+            else:
+                whole = hashlib.file_digest(stream, "sha256").hexdigest()
         after = path.stat()
     except OSError as error:
         raise GalbaseError(f"{path} cannot be read: {error.strerror}. Check the path and its permissions.") from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise GalbaseError(f"{path} changed while it was read; wait until it is complete and ingest it again.")
-    return FileFacts(path, after.st_size, datetime.fromtimestamp(after.st_mtime, UTC), digest)
+    return FileFacts(path, after.st_size, datetime.fromtimestamp(after.st_mtime, UTC), whole, pieces)
+
+
+def _hash_pieces(stream: BinaryIO, size: int) -> str:
+    digest = hashlib.sha256(str(size).encode())
+    last = size - _PIECE_BYTES
+    for number in range(_PIECES):
+        stream.seek(last * number // (_PIECES - 1))
+        digest.update(stream.read(_PIECE_BYTES))
+    return digest.hexdigest()
 
 
 def register_root(connection: psycopg.Connection[Any], directory: Path) -> int:
@@ -54,23 +85,6 @@ def register_root(connection: psycopg.Connection[Any], directory: Path) -> int:
     if row is None:
         raise RuntimeError("no data_root_id was returned")
     return int(row[0])
-
-
-def is_loaded(
-    connection: psycopg.Connection[Any],
-    release_id: int,
-    root_id: int,
-    path: str,
-    sha256: str,
-    options_hash: str,
-) -> bool:
-    """Whether this very content was loaded already with the same options."""
-    row = connection.execute(
-        "SELECT 1 FROM archive.data_file WHERE release_id = %s AND data_root_id = %s AND path = %s AND sha256 = %s "
-        "AND options_hash = %s AND state = 'loaded'",
-        (release_id, root_id, path, sha256, options_hash),
-    ).fetchone()
-    return row is not None
 
 
 def record_file(
@@ -92,10 +106,11 @@ def record_file(
     """Write a file's verdict (`state` is loaded or rejected) and return its data_file_id."""
     row = connection.execute(
         "INSERT INTO archive.data_file (release_id, data_root_id, path, format, size_bytes, mtime, sha256, "
-        "options_hash, state, reason, n_row, n_loaded, n_rejected, run_id) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+        "chunk_sha256, options_hash, state, reason, n_row, n_loaded, n_rejected, run_id) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
         "ON CONFLICT (data_root_id, path, release_id) DO UPDATE SET format = excluded.format, "
         "size_bytes = excluded.size_bytes, mtime = excluded.mtime, sha256 = excluded.sha256, "
+        "chunk_sha256 = excluded.chunk_sha256, "
         "options_hash = excluded.options_hash, state = excluded.state, reason = excluded.reason, "
         "n_row = excluded.n_row, n_loaded = excluded.n_loaded, n_rejected = excluded.n_rejected, "
         "run_id = excluded.run_id, modified_at = now() "
@@ -108,6 +123,7 @@ def record_file(
             facts.size_bytes,
             facts.mtime,
             facts.sha256 or None,
+            facts.chunk_sha256 or None,
             options_hash,
             state,
             reason,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -63,7 +64,9 @@ class Batch(Generic[R]):
     nothing : Report
         The sum of no reports.
     lease_seconds : float
-        After this time another worker may take over a unit.
+        After this time without a sign of life another worker may take over a unit.
+    prepare : callable, optional
+        ``prepare(connection, run_id)`` writes what units refer to, in the transaction that records the run.
     """
 
     kind: str
@@ -74,6 +77,7 @@ class Batch(Generic[R]):
     arguments: tuple[Any, ...]
     nothing: R
     lease_seconds: float = LEASE_SECONDS
+    prepare: Callable[[psycopg.Connection[Any], int], None] | None = None
 
 
 def run_batch(
@@ -105,6 +109,8 @@ def run_batch(
         run_id = ledger.start_run(connection, batch.kind, batch.recorded)
         places = ((unit.data_file_id, unit.row_start, unit.row_stop) for unit in batch.units)
         ledger.add_units(connection, run_id, batch.step, places)
+        if batch.prepare is not None:
+            batch.prepare(connection, run_id)
     if bar is not None:
         bar.total(sum(unit.n_row for unit in batch.units))
     try:
@@ -199,8 +205,35 @@ def work_units(
             if unit is None:
                 break
             n_done += 1
-            total = total + _attempt(connection, unit, process, arguments, nothing)
+            with _signs_of_life(url, unit, lease_seconds):
+                total = total + _attempt(connection, unit, process, arguments, nothing)
     return n_done, total
+
+
+@contextmanager
+def _signs_of_life(url: str, unit: WorkUnit, lease_seconds: float) -> Iterator[None]:
+    """Renew a unit's lease while it is worked on, from a thread and connection of their own.
+
+    A thread that cannot reach the server ends: the unit then goes to another worker when the lease runs out.
+    """
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(lease_seconds / 3):
+            try:
+                with connect_url(url, autocommit=True) as connection:
+                    ledger.renew(connection, unit, lease_seconds)
+            except (psycopg.Error, GalbaseError) as error:
+                _log.warning("unit %d: its lease was not renewed: %s", unit.work_unit_id, error)
+                return
+
+    thread = threading.Thread(target=renew, name=f"lease of unit {unit.work_unit_id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _attempt(

@@ -174,6 +174,16 @@ def claim(
     return WorkUnit(int(row[0]), run_id, step, row[1], int(row[2]), int(row[3]), int(row[4]), owner)
 
 
+def renew(connection: psycopg.Connection[Any], unit: WorkUnit, lease_seconds: float) -> bool:
+    """Extend the lease of a claim; False if it is no longer this worker's."""
+    cursor = connection.execute(
+        "UPDATE archive.work_unit SET lease_until = clock_timestamp() + make_interval(secs => %s) "
+        "WHERE work_unit_id = %s AND owner = %s AND attempt = %s AND state = 'claimed'",
+        (lease_seconds, unit.work_unit_id, unit.owner, unit.attempt),
+    )
+    return cursor.rowcount == 1
+
+
 def complete(connection: psycopg.Connection[Any], unit: WorkUnit, n_row: int) -> None:
     """Record a unit as done, in the transaction that writes its rows.
 

@@ -14,8 +14,7 @@ import sqlalchemy as sa
 from galbase.ingest.readers.column import FileColumn, Mask
 from galbase.ingest.readers.sentinels import Cleaned, clean
 from galbase.schema.errors import GalbaseError
-
-Ids = list[str | None]
+from galbase.schema.ids import NativeIds
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class Detections:
     format : str
         Format and data model, such as ``fits/legacysurvey-dr8``.
     n_row : int
-    native_ids : list of str or None
-        The survey's own ids; None where a row has none.
+    native_ids : ndarray of bytes, shape (n,)
+        The survey's own ids, UTF-8; empty where a row has none.
     ra, dec : ndarray of float64, shape (n,), or None
         Positions, ICRS, degrees, NaN where unknown; None for a table that refers to detections loaded before.
     table : str or None
@@ -47,7 +46,7 @@ class Detections:
 
     format: str
     n_row: int
-    native_ids: Ids
+    native_ids: NativeIds
     ra: npt.NDArray[np.float64] | None
     dec: npt.NDArray[np.float64] | None
     table: str | None

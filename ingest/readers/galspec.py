@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from galbase.ingest.readers.column import FileColumn, TableFile
-from galbase.ingest.readers.detections import Detections, Ids, position, split_columns
+from galbase.ingest.readers.detections import Detections, position, split_columns
 from galbase.schema.errors import GalbaseError
+from galbase.schema.ids import as_native_ids
 from galbase.schema.tables.sdss import sdss_galaxy
 
 SENTINELS = ("-9999",)
+# End of the format's name where the rows belong to detections of other files.
+EXTRA = "-extra"
 _SIGNATURE = frozenset(
     {"bptclass", "oh_p50", "lgm_tot_p50", "lgm_fib_p50", "sfr_tot_p50", "specsfr_tot_p50", "specsfr_fib_p50"}
 )
@@ -51,18 +54,18 @@ def read_galspec(file: TableFile, name: str, sentinels: Sequence[str] = ()) -> D
         raise GalbaseError(f"{name} looks like a galSpec table but has no column 'specobjid'; fetch the file again.")
     if ("ra" in columns) != ("dec" in columns):
         raise GalbaseError(f"{name} has only one of the columns 'ra' and 'dec'; fetch the file again.")
-    native_ids = _ids(columns["specobjid"], name)
+    exact = _ids(columns["specobjid"], name)
     known, extra, nulls, non_finite = split_columns(
         columns, sdss_galaxy, ("ra", "dec", "specobjid"), (*SENTINELS, *sentinels)
     )
     numbers = np.empty(file.n_row, object)
-    numbers[:] = [None if native is None else int(native) for native in native_ids]
+    numbers[:] = [None if native is None else int(native) for native in exact]
     known["specobjid"] = numbers
     has_position = "ra" in columns
     return Detections(
-        format=f"{file.format}/galspec",
+        format=f"{file.format}/galspec{'' if has_position else EXTRA}",
         n_row=file.n_row,
-        native_ids=native_ids,
+        native_ids=as_native_ids(exact),
         ra=position(columns, "ra") if has_position else None,
         dec=position(columns, "dec") if has_position else None,
         table=sdss_galaxy.name,
@@ -73,7 +76,7 @@ def read_galspec(file: TableFile, name: str, sentinels: Sequence[str] = ()) -> D
     )
 
 
-def _ids(column: FileColumn, name: str) -> Ids:
+def _ids(column: FileColumn, name: str) -> list[str | None]:
     """specObjID as exact decimal digits, None where it is none."""
     if column.is_array or column.kind not in ("integer", "text"):
         raise GalbaseError(

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from galbase.ingest.readers.column import FileColumn, TableFile
-from galbase.ingest.readers.detections import Detections, Ids, position
+from galbase.ingest.readers.detections import Detections, position
 from galbase.ingest.readers.sentinels import clean
 from galbase.schema.errors import GalbaseError
+from galbase.schema.ids import NativeIds, as_native_ids
 
 # In order of preference. J2000 is taken for ICRS, which differs from it by 0.02 arcsec.
 POSITION_NAMES = (
@@ -162,14 +163,15 @@ def read_positions(
     return Positions(ra_deg, dec_deg, (ra_column.name, dec_column.name), in_radians, notes)
 
 
-def ids_of(column: FileColumn) -> Ids:
-    """Ids as text, None where missing or blank."""
-    mask = column.mask if column.mask is not None else np.zeros(len(column.values), np.bool_)
-    found: Ids = []
-    for value, masked in zip(column.values.tolist(), mask.tolist(), strict=True):
-        text = "" if masked or value is None else str(value).strip()
-        found.append(text or None)
-    return found
+def ids_of(column: FileColumn) -> NativeIds:
+    """Ids as UTF-8, empty where missing or blank."""
+    values = column.values
+    if values.dtype.kind == "O":
+        values = np.array(["" if value is None else str(value) for value in values], np.str_)
+    found = np.strings.strip(as_native_ids(values))
+    if column.mask is not None:
+        found = np.where(column.mask, b"", found)
+    return np.asarray(found, np.bytes_)
 
 
 def _find_position(file: TableFile, name: str, ra: str | None, dec: str | None) -> tuple[FileColumn, FileColumn]:
@@ -208,10 +210,10 @@ def _find_id(file: TableFile, name: str, id_column: str | None) -> FileColumn:
         if column.kind not in ("integer", "text"):
             continue
         found = ids_of(column)
-        present = [native for native in found if native is not None]
-        if len(present) == len(found) and len(set(present)) == len(found):
+        n_distinct = len(set(found[found != b""].tolist()))
+        if n_distinct == len(found):
             return column
-        repeated.append(f"{column.name} ({len(found) - len(set(present))} of {len(found)} repeated or missing)")
+        repeated.append(f"{column.name} ({len(found) - n_distinct} of {len(found)} repeated or missing)")
     hint = f" Not unique: {', '.join(repeated)}." if repeated else ""
     raise GalbaseError(
         f"{name}: no column whose values can be the ids; name one with --id.{hint} The columns are: {_listed(file)}."

@@ -62,11 +62,11 @@ def read_legacysurvey(file: TableFile, name: str, sentinels: Sequence[str] = ())
     valid = np.ones(file.n_row, np.bool_)
     for part in parts:
         valid &= ~np.ma.getmaskarray(part) & (np.ma.getdata(part) >= 0)
-    texts = [np.ma.getdata(part).tolist() for part in parts]
-    native_ids: list[str | None] = [
-        f"{release}-{brick}-{objid}" if good else None
-        for release, brick, objid, good in zip(*texts, valid.tolist(), strict=True)
-    ]
+    native_ids = np.array([b""], "S1").repeat(file.n_row)
+    if file.n_row:
+        release, brick, objid = (np.ma.getdata(part).astype("S20") for part in parts)
+        joined = np.strings.add(np.strings.add(np.strings.add(np.strings.add(release, b"-"), brick), b"-"), objid)
+        native_ids = np.where(valid, joined, b"")
     return Detections(
         format=f"{file.format}/legacysurvey-{'dr8' if is_dr8 else 'dr9'}",
         n_row=file.n_row,

@@ -88,7 +88,16 @@ data_file = sa.Table(
     ),
     column("size_bytes", sa.BigInteger, doc="Size of the file", unit="byte", nullable=False),
     column("mtime", sa.DateTime(timezone=True), doc="Modification time of the file", ucd="time", nullable=False),
-    column("sha256", sa.Text, doc="SHA-256 of the file's bytes, hexadecimal; NULL while it cannot be read"),
+    column(
+        "sha256",
+        sa.Text,
+        doc="SHA-256 of the file's bytes, hexadecimal; NULL while it cannot be read, and above 1 GiB",
+    ),
+    column(
+        "chunk_sha256",
+        sa.Text,
+        doc="Above 1 GiB: SHA-256 of the size and of 65 pieces of 1 MiB from beginning to end, hexadecimal",
+    ),
     column(
         "options_hash",
         sa.Text,
@@ -159,6 +168,44 @@ work_unit = sa.Table(
     ),
     one_of("state", ("waiting", "claimed", "done", "failed")),
     comment="The ledger: what is claimed and committed as one",
+)
+
+run_file = sa.Table(
+    "run_file",
+    metadata,
+    reference("run_id", "run.run_id", "Run that looks at the file", ondelete="CASCADE", primary_key=True),
+    column("ordinal", sa.BigInteger, doc="Place of the file in the run; a unit is a range of these", primary_key=True),
+    reference("data_root_id", "data_root.data_root_id", "Root directory of the path", nullable=False),
+    column("path", sa.Text, doc="Path relative to its root", nullable=False),
+    comment="Files that a run of an ingest was given, in order of their paths",
+)
+
+file_overlap = sa.Table(
+    "file_overlap",
+    metadata,
+    reference("data_file_id", "data_file.data_file_id", "A file", ondelete="CASCADE", primary_key=True),
+    reference(
+        "other_file_id",
+        "data_file.data_file_id",
+        "File of a higher number that has some of the same detections",
+        ondelete="CASCADE",
+        primary_key=True,
+    ),
+    comment="Catalogue files that share detections: the values of the file that comes last by path are kept",
+)
+
+deferred_object = sa.Table(
+    "deferred_object",
+    metadata,
+    identity("deferred_object_id", "Number of the index or constraint"),
+    column("table_schema", sa.Text, doc="Schema of its table", nullable=False),
+    column("table_name", sa.Text, doc="Its table", nullable=False),
+    column("kind", sa.Text, doc="unique, index or foreign key", nullable=False),
+    column("name", sa.Text, doc="Its name", nullable=False),
+    column("definition", sa.Text, doc="SQL that makes it", nullable=False),
+    one_of("kind", ("unique", "index", "foreign key")),
+    sa.UniqueConstraint("table_schema", "table_name", "name"),
+    comment="Indexes and constraints that a bulk load makes at its end",
 )
 
 flag_definition = sa.Table(

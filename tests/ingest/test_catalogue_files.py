@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from galbase.ingest.catalogue_file import CatalogueOptions, ingest_catalogues
+from galbase.ingest.catalogue_job import run_catalogues
+from galbase.ingest.catalogue_options import CatalogueOptions
 from galbase.ingest.releases import add_release
 from galbase.schema.errors import UsageError
 
@@ -35,20 +36,26 @@ def connection(fresh_archive):
         yield made
 
 
-def load(connection, paths, release="r", **options):
-    target, _ = add_release(connection, release, survey="s")
-    return ingest_catalogues(connection, target, paths, CatalogueOptions(**options))
+@pytest.fixture
+def load(fresh_archive, connection):
+    """Ingest files into release r, or another; a release that is not there is made."""
+
+    def run(paths, release="r", bulk=None, **options):
+        add_release(connection, release, survey="s")
+        return run_catalogues(fresh_archive.config, release, paths, CatalogueOptions(**options), bulk=bulk)
+
+    return run
 
 
 def one(connection, query, *arguments):
     return connection.execute(query, arguments).fetchone()
 
 
-def test_tractor_values_and_extra_columns_are_exact(connection, tmp_path, survey_files) -> None:
+def test_tractor_values_and_extra_columns_are_exact(load, connection, tmp_path, survey_files) -> None:
     made = survey_files.tractor(50, dr9=True)
     made["FLUX_G"][3] = np.inf
     made["FLUX_R"][4] = np.nan
-    report = load(connection, [survey_files.write(made, tmp_path / "tractor.fits")])
+    report = load([survey_files.write(made, tmp_path / "tractor.fits")])
     assert (report.count("loaded"), report.total("inserted"), report.nulls()) == (1, 50, {"infinite": 1, "nan": 1})
     rows = connection.execute(
         "SELECT objid, s.ra, s.dec, flux_g, flux_r, dchisq, brickname, sersic, s.flag, native_id "
@@ -74,36 +81,36 @@ def test_tractor_values_and_extra_columns_are_exact(connection, tmp_path, survey
             assert array == made["APFLUX_G"][objid].astype(float).tolist()
 
 
-def test_second_run_changes_nothing(connection, tmp_path, survey_files) -> None:
+def test_second_run_changes_nothing(load, connection, tmp_path, survey_files) -> None:
     files = [
         survey_files.write(survey_files.tractor(30, dr9=True), tmp_path / "a.fits"),
         survey_files.write(survey_files.galspec(30), tmp_path / "b.fits"),
         tmp_path / "broken.fits",
     ]
     files[2].write_bytes(files[0].read_bytes()[:3000])
-    first = load(connection, files)
+    first = load(files)
     assert (first.count("loaded"), first.count("rejected")) == (2, 1)
     before = one(connection, DIGEST)
     for path in files:
         os.utime(path, (1, 1))  # another time, the same content
-    second = load(connection, files)
+    second = load(files)
     assert (second.count("unchanged"), second.count("rejected"), second.count("loaded")) == (2, 1, 0)
     assert one(connection, DIGEST) == before
     # Other options are another reading.
-    assert load(connection, files[:1], null_values=("-1",)).count("loaded") == 1
+    assert load(files[:1], null_values=("-1",)).count("loaded") == 1
 
 
-def test_changed_file_replaces_its_rows(connection, tmp_path, survey_files) -> None:
+def test_changed_file_replaces_its_rows(load, connection, tmp_path, survey_files) -> None:
     path = tmp_path / "a.fits"
     made = survey_files.tractor(30, dr9=True)
-    load(connection, [survey_files.write(made, path)])
+    load([survey_files.write(made, path)])
     kept = dict(connection.execute("SELECT native_id, xmin::text FROM archive.source").fetchall())
     changed = made[5:]
     changed["FLUX_G"][0] = 99
     changed["DEC"][1] = 0.5
     added = survey_files.tractor(33, dr9=True, seed=2)[30:]
     both = Table({name: np.concatenate([changed[name], added[name]]) for name in made.colnames})
-    report = load(connection, [survey_files.write(both, path)])
+    report = load([survey_files.write(both, path)])
     assert (report.total("inserted"), report.total("deleted"), report.total("moved")) == (3, 5, 1)
     rows = connection.execute("SELECT native_id, xmin::text FROM archive.source").fetchall()
     assert {name for name, _ in rows} == {f"9010-330248-{i}" for i in range(5, 33)}
@@ -115,15 +122,15 @@ def test_changed_file_replaces_its_rows(connection, tmp_path, survey_files) -> N
     assert one(connection, "SELECT count(*), min(n_row) FROM archive.data_file") == (1, 28)
 
 
-def test_the_same_detection_in_two_files_is_one_row(connection, tmp_path, survey_files) -> None:
+def test_the_same_detection_in_two_files_is_one_row(load, connection, tmp_path, survey_files) -> None:
     made = survey_files.tractor(20, dr9=True)
     files = [survey_files.write(made[:15], tmp_path / "a.fits"), survey_files.write(made[5:], tmp_path / "b.fits")]
-    load(connection, files)
+    load(files)
     assert one(connection, "SELECT count(*), count(DISTINCT native_id) FROM archive.source") == (20, 20)
     assert one(connection, "SELECT count(*) FROM archive.legacysurvey_dr9_object") == (20,)
 
 
-def test_bad_rows_are_rejected_with_reasons(connection, tmp_path, survey_files) -> None:
+def test_bad_rows_are_rejected_with_reasons(load, connection, tmp_path, survey_files) -> None:
     made = survey_files.tractor(12, dr9=True)
     made["RA"][0] = np.nan
     made["DEC"][1] = 91
@@ -134,7 +141,7 @@ def test_bad_rows_are_rejected_with_reasons(connection, tmp_path, survey_files) 
     made["RA"][7] = 360.00001
     made["RA"][8] = -9999
     made["RA"][9] = 5000
-    report = load(connection, [survey_files.write(made, tmp_path / "a.fits")])
+    report = load([survey_files.write(made, tmp_path / "a.fits")])
     assert (report.total("loaded"), report.total("rejected")) == (5, 7)
     rows = connection.execute("SELECT row_index, native_id, reason FROM archive.rejected_row ORDER BY 1").fetchall()
     assert rows == [
@@ -153,7 +160,7 @@ def test_bad_rows_are_rejected_with_reasons(connection, tmp_path, survey_files) 
     assert one(connection, "SELECT n_row, n_loaded, n_rejected FROM archive.data_file") == (12, 5, 7)
 
 
-def test_broken_files_are_rejected_whole_and_the_others_load(connection, tmp_path, survey_files) -> None:
+def test_broken_files_are_rejected_whole_and_the_others_load(load, connection, tmp_path, survey_files) -> None:
     made = survey_files.tractor(2000, dr9=True)
     sound = survey_files.write(made, tmp_path / "sound.fits")
     (tmp_path / "cut.fits").write_bytes(sound.read_bytes()[:-30000])
@@ -165,7 +172,7 @@ def test_broken_files_are_rejected_whole_and_the_others_load(connection, tmp_pat
     nowhere = made.copy()
     nowhere["RA"] = np.nan
     survey_files.write(nowhere, tmp_path / "nowhere.fits")
-    report = load(connection, [tmp_path])
+    report = load([tmp_path])
     assert (report.count("loaded"), report.count("rejected")) == (1, 4)
     rows = dict(connection.execute("SELECT path, reason FROM archive.data_file WHERE state = 'rejected'").fetchall())
     assert "cut short" in rows["cut.fits"] or "truncated" in rows["cut.fits"]
@@ -175,21 +182,21 @@ def test_broken_files_are_rejected_whole_and_the_others_load(connection, tmp_pat
     assert one(connection, "SELECT count(*) FROM archive.source") == (2000,)
     # Once mended, it loads.
     (tmp_path / "cut.fits").write_bytes(sound.read_bytes())
-    assert load(connection, [tmp_path / "cut.fits"]).count("loaded") == 1
+    assert load([tmp_path / "cut.fits"]).count("loaded") == 1
 
 
-def test_a_broken_new_state_keeps_the_rows_of_the_old(connection, tmp_path, survey_files) -> None:
+def test_a_broken_new_state_keeps_the_rows_of_the_old(load, connection, tmp_path, survey_files) -> None:
     path = survey_files.write(survey_files.tractor(10, dr9=True), tmp_path / "a.fits")
-    load(connection, [path])
+    load([path])
     path.write_bytes(path.read_bytes()[:4000])
-    assert load(connection, [path]).count("rejected") == 1
+    assert load([path]).count("rejected") == 1
     assert one(connection, "SELECT count(*) FROM archive.source") == (10,)
 
 
 @pytest.mark.parametrize("text_ids", [False, True])
-def test_galspec_rows_and_labels(connection, tmp_path, survey_files, text_ids) -> None:
+def test_galspec_rows_and_labels(load, connection, tmp_path, survey_files, text_ids) -> None:
     made = survey_files.galspec(40, text_ids=text_ids)
-    load(connection, [survey_files.write(made, tmp_path / "galSpec.fits")])
+    load([survey_files.write(made, tmp_path / "galSpec.fits")])
     rows = connection.execute(
         "SELECT specobjid, native_id, lgm_fib_p50, z, spectrotype FROM archive.sdss_galaxy "
         "JOIN archive.source USING (source_id) ORDER BY specobjid"
@@ -209,26 +216,26 @@ def test_galspec_rows_and_labels(connection, tmp_path, survey_files, text_ids) -
         assert err == pytest.approx(0.15, abs=1e-5)
 
 
-def test_galspec_extra_table_joins_the_info_table(connection, tmp_path, survey_files) -> None:
+def test_galspec_extra_table_joins_the_info_table(load, connection, tmp_path, survey_files) -> None:
     made = survey_files.galspec(20)
     info = made["SPECOBJID", "RA", "DEC", "PLATEID", "SPECTROTYPE", "RELIABLE", "Z"]
     extra = made.copy()
     extra.remove_columns([name for name in info.colnames if name != "SPECOBJID"])
     files = [survey_files.write(info[:18], tmp_path / "galSpecInfo.fits")]
     files.append(survey_files.write(extra, tmp_path / "galSpecExtra.fits"))
-    alone = load(connection, files[1:], release="alone")
+    alone = load(files[1:], release="alone")
     assert "galSpecInfo" in (alone.files[0].reason or "")
-    assert load(connection, files[1:]).count("rejected") == 1
-    load(connection, files[:1])
+    assert load(files[1:]).count("rejected") == 1
+    load(files[:1])
     # What was missing is there now.
-    report = load(connection, files[1:])
+    report = load(files[1:])
     assert (report.total("loaded"), report.total("rejected")) == (18, 2)
     row = one(connection, "SELECT spectrotype, lgm_fib_p50 FROM archive.sdss_galaxy WHERE specobjid = %s", 2**63 + 1024)
     assert row == ("GALAXY", pytest.approx(float(made["LGM_FIB_P50"][1])))
     assert one(connection, "SELECT count(*) FROM archive.reference_value") == (4 * 16,)
 
 
-def test_own_table_keeps_columns_types_units_and_ucds(connection, tmp_path, survey_files) -> None:
+def test_own_table_keeps_columns_types_units_and_ucds(load, connection, tmp_path, survey_files) -> None:
     ra, dec = survey_files.sky(25)
     made = Table({"Source_ID": np.arange(25) + 2**62, "RAJ2000": ra, "DEJ2000": dec, "hpx29": np.arange(25)})
     made["z-LEDA"] = np.linspace(0, 1, 25)
@@ -237,7 +244,7 @@ def test_own_table_keeps_columns_types_units_and_ucds(connection, tmp_path, surv
     made["v"].description = "velocity"
     made["name"] = ["same"] * 25
     made.write(tmp_path / "t.vot", format="votable")
-    report = load(connection, [tmp_path / "t.vot"], release="My-Catalogue", id_column="Source_ID")
+    report = load([tmp_path / "t.vot"], release="My-Catalogue", id_column="Source_ID")
     assert report.count("loaded") == 1, report.files
     names = connection.execute(
         "SELECT column_name, unit, ucd, description FROM archive.column_metadata WHERE table_name = 'my_catalogue'"
@@ -258,36 +265,36 @@ def test_own_table_keeps_columns_types_units_and_ucds(connection, tmp_path, surv
     assert comment == ("velocity",)
 
 
-def test_files_of_one_release_share_their_table(connection, tmp_path, survey_files) -> None:
+def test_files_of_one_release_share_their_table(load, connection, tmp_path, survey_files) -> None:
     ra, dec = survey_files.sky(20)
     made = Table({"id": np.arange(20), "ra": ra, "dec": dec, "m": np.ones(20)})
     made[:10].write(tmp_path / "a.csv", format="ascii.csv")
     made[10:].write(tmp_path / "b.fits")
-    assert load(connection, [tmp_path / "a.csv", tmp_path / "b.fits"]).count("loaded") == 2
+    assert load([tmp_path / "a.csv", tmp_path / "b.fits"]).count("loaded") == 2
     assert one(connection, "SELECT count(*) FROM catalogue.r") == (20,)
     made["n"] = np.ones(20)
     made[:10].write(tmp_path / "c.fits")
-    report = load(connection, [tmp_path / "c.fits"])
+    report = load([tmp_path / "c.fits"])
     assert "'n' is new. All files of release r share the table catalogue.r" in (report.files[0].reason or "")
     # A lone file may change its columns.
     made.write(tmp_path / "lone.fits")
-    load(connection, [tmp_path / "lone.fits"], release="lone")
+    load([tmp_path / "lone.fits"], release="lone")
     made["k"] = np.ones(20)
     made.write(tmp_path / "lone.fits", overwrite=True)
-    assert load(connection, [tmp_path / "lone.fits"], release="lone").count("loaded") == 1
+    assert load([tmp_path / "lone.fits"], release="lone").count("loaded") == 1
     assert one(connection, "SELECT count(k) FROM catalogue.lone") == (20,)
 
 
 @pytest.mark.parametrize("unit", ["option", "column"])
-def test_radians_when_told(connection, tmp_path, survey_files, unit) -> None:
+def test_radians_when_told(load, connection, tmp_path, survey_files, unit) -> None:
     ra, dec = survey_files.sky(40)
     made = Table({"name": [f"n{i}" for i in range(40)], "ra": np.radians(ra), "dec": np.radians(dec)})
     if unit == "column":
         made["ra"].unit = made["dec"].unit = "rad"
     made.write(tmp_path / "t.fits")
-    untold = load(connection, [tmp_path / "t.fits"], release="untold")
+    untold = load([tmp_path / "t.fits"], release="untold")
     assert any("--angle-unit rad" in note for note in untold.files[0].notes) == (unit == "option")
-    load(connection, [tmp_path / "t.fits"], **({"angle_unit": "rad"} if unit == "option" else {}))
+    load([tmp_path / "t.fits"], **({"angle_unit": "rad"} if unit == "option" else {}))
     rows = connection.execute(
         "SELECT ra, dec, ra_file FROM catalogue.r JOIN archive.source s USING (source_id, ra, dec)"
     )
@@ -312,25 +319,25 @@ def test_radians_when_told(connection, tmp_path, survey_files, unit) -> None:
         ({"id": [1.5, 2], "ra": [1, 2], "dec": [1, 2]}, {"id_column": "id"}, "an id is integer or text"),
     ],
 )  # fmt: skip
-def test_unclear_columns_are_named(connection, tmp_path, columns, options, message) -> None:
+def test_unclear_columns_are_named(load, tmp_path, columns, options, message) -> None:
     Table(columns).write(tmp_path / "t.fits")
-    report = load(connection, [tmp_path / "t.fits"], **options)
+    report = load([tmp_path / "t.fits"], **options)
     assert report.count("rejected") == 1
     assert re.search(message, report.files[0].reason or ""), report.files[0].reason
 
 
-def test_misuse_is_refused(connection, tmp_path) -> None:
+def test_misuse_is_refused(load, tmp_path) -> None:
     for options, message in (
         ({"angle_unit": "hour"}, "use deg or rad"),
         ({"ra": "x"}, "give both --ra and --dec"),
         ({"null_values": ("",)}, "empty text"),
     ):
         with pytest.raises(UsageError, match=message):
-            load(connection, [tmp_path], **options)
+            load([tmp_path], **options)
     with pytest.raises(UsageError, match="no catalogue files"):
-        load(connection, [tmp_path])
+        load([tmp_path])
     with pytest.raises(UsageError, match="does not exist"):
-        load(connection, [tmp_path / "none.fits"])
+        load([tmp_path / "none.fits"])
 
 
 def test_command_reports_and_exits_with_1_on_a_broken_file(fresh_archive, tmp_path, survey_files) -> None:

@@ -6,7 +6,8 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from pyarrow import parquet
 
-from galbase.ingest.catalogue_file import CatalogueOptions, ingest_catalogues
+from galbase.ingest.catalogue_job import run_catalogues
+from galbase.ingest.catalogue_options import CatalogueOptions
 from galbase.ingest.releases import add_release
 
 
@@ -17,16 +18,22 @@ def connection(archive):
         yield made
 
 
-def load(connection, path, release, **options):
-    target, _ = add_release(connection, release, survey="real")
-    report = ingest_catalogues(connection, target, [path], CatalogueOptions(**options))
-    assert report.count("rejected") == 0, report.files
-    return report
+@pytest.fixture
+def load(archive, connection):
+    """Ingest a file or folder into a release, without a rejected file."""
+
+    def run(path, release, **options):
+        add_release(connection, release, survey="real")
+        report = run_catalogues(archive.config, release, [path], CatalogueOptions(**options))
+        assert report.count("rejected") == 0, report.files
+        return report
+
+    return run
 
 
-def test_openngc_and_sga(connection, test_data) -> None:
+def test_openngc_and_sga(load, connection, test_data) -> None:
     path = test_data / "catalogues" / "openngc.parquet"
-    report = load(connection, path, "openngc", angle_unit="rad")
+    report = load(path, "openngc", angle_unit="rad")
     assert (report.total("rows"), report.total("loaded"), report.total("rejected")) == (14033, 14026, 7)
     reasons = connection.execute("SELECT DISTINCT reason FROM archive.rejected_row").fetchall()
     assert reasons == [("no position: ra or dec is missing",)]
@@ -42,7 +49,7 @@ def test_openngc_and_sga(connection, test_data) -> None:
         assert (number, bmag, identifiers, const) == (row["id"], row["bmag"], row["identifiers"], row["const"])
         assert (ra, dec) == (pytest.approx(np.degrees(row["ra"]) % 360), pytest.approx(np.degrees(row["dec"])))
 
-    report = load(connection, test_data / "catalogues" / "sga2020_ngc.parquet", "sga")
+    report = load(test_data / "catalogues" / "sga2020_ngc.parquet", "sga")
     assert (report.total("loaded"), report.total("rejected")) == (4221, 0)
     places = [
         np.array(
@@ -58,9 +65,9 @@ def test_openngc_and_sga(connection, test_data) -> None:
 
 
 @pytest.mark.parametrize(("name", "rows"), [("evcc", 1589), ("vcc", 1183)])
-def test_virgo_catalogues(connection, test_data, name, rows) -> None:
+def test_virgo_catalogues(load, connection, test_data, name, rows) -> None:
     path = test_data / "catalogues" / f"{name}.fits"
-    assert load(connection, path, name).total("loaded") == rows
+    assert load(path, name).total("loaded") == rows
     with fits.open(path) as hdus:
         truth = {str(row[f"id_{name}"]): row for row in hdus[1].data}
     assert len(truth) == rows
@@ -77,9 +84,9 @@ def test_virgo_catalogues(connection, test_data, name, rows) -> None:
         assert morph == row["morph_pri" if name == "evcc" else "morph_vcc"]
 
 
-def test_all_96_columns_of_tractor_and_sweep_files(connection, test_data) -> None:
+def test_all_96_columns_of_tractor_and_sweep_files(load, connection, test_data) -> None:
     folder = test_data / "legacysurvey-tractor-sweep" / "t"
-    report = load(connection, folder, "dr8")
+    report = load(folder, "dr8")
     assert (report.count("loaded"), report.total("loaded"), report.total("rejected")) == (6, 36, 0)
     cursor = connection.execute(
         "SELECT s.native_id, s.ra, s.dec, o.* FROM archive.legacysurvey_dr8_object o "

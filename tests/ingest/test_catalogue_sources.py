@@ -111,8 +111,13 @@ def test_moved_detection_takes_its_dependents_along(connection, release) -> None
     assert connection.execute("SELECT * FROM archive.source_alias").fetchall() == [(new[1], old[1])]
 
 
-def test_collisions_are_settled_the_same_way(connection, release, monkeypatch, caplog) -> None:
+def hash_all_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ids, "native_hash", lambda _release, _native, salt=0: salt)
+    monkeypatch.setattr(ids, "native_digests", lambda _release, natives: np.zeros(len(natives), np.uint64))
+
+
+def test_collisions_are_settled_the_same_way(connection, release, monkeypatch, caplog) -> None:
+    hash_all_alike(monkeypatch)
     base = int(hpx29(1.0, 1.0)) >> 34 << 35
     place = [1.0] * 3
     first = load_sources(connection, release, "r", ["b1", "b3", "b2"], place, place, None, None)
@@ -126,7 +131,7 @@ def test_collisions_are_settled_the_same_way(connection, release, monkeypatch, c
 
 
 def test_a_former_id_is_not_given_to_another(connection, release, monkeypatch) -> None:
-    monkeypatch.setattr(ids, "native_hash", lambda _release, _native, salt=0: salt)
+    hash_all_alike(monkeypatch)
     (old,) = load_sources(connection, release, "r", ["a"], [1.0], [1.0], None, None)
     load_sources(connection, release, "r", ["a"], [1.0], [2.0], None, None)
     (other,) = load_sources(connection, release, "r", ["b"], [1.0], [1.0], None, None)

@@ -12,7 +12,8 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from astropy.time import Time
 
-from galbase.ingest.catalogue_file import CatalogueOptions, ingest_catalogues
+from galbase.ingest.catalogue_job import run_catalogues
+from galbase.ingest.catalogue_options import CatalogueOptions
 from galbase.ingest.releases import add_release
 from galbase.schema.errors import GalbaseError
 from tests.ingest.matching import crossmatch
@@ -51,16 +52,22 @@ def moved(found: dict[str, np.ndarray], years: float) -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def load(connection: Connection, folder: Path, name: str, columns: dict[str, Any], **more: Any) -> None:
-    release, _ = add_release(connection, name, survey="test")
-    table = Table({"id": np.arange(len(columns["ra"])), **columns})
-    table["ra"].unit = table["dec"].unit = u.deg
-    for key in ("pmra", "pmdec"):
-        if key in table.colnames:
-            table[key].unit = more.get("unit", u.mas / u.yr)
-    table.write(folder / f"{name}.fits")
-    report = ingest_catalogues(connection, release, [folder / f"{name}.fits"], CatalogueOptions(id_column="id"))
-    assert [file.state for file in report.files] == ["loaded"]
+@pytest.fixture
+def load(archive: Any, connection: Connection) -> Any:
+    """Write a catalogue of columns and ingest it as a release."""
+
+    def run(folder: Path, name: str, columns: dict[str, Any], **more: Any) -> None:
+        add_release(connection, name, survey="test")
+        table = Table({"id": np.arange(len(columns["ra"])), **columns})
+        table["ra"].unit = table["dec"].unit = u.deg
+        for key in ("pmra", "pmdec"):
+            if key in table.colnames:
+                table[key].unit = more.get("unit", u.mas / u.yr)
+        table.write(folder / f"{name}.fits")
+        report = run_catalogues(archive.config, name, [folder / f"{name}.fits"], CatalogueOptions(id_column="id"))
+        assert [file.state for file in report.files] == ["loaded"]
+
+    return run
 
 
 @pytest.mark.filterwarnings("ignore::erfa.ErfaWarning")
@@ -87,7 +94,7 @@ def test_what_does_not_move_stays_to_the_last_bit(connection: Connection) -> Non
 
 @pytest.mark.filterwarnings("ignore::erfa.ErfaWarning")
 @pytest.mark.parametrize("moving", ["left", "right", "both"])
-def test_stars_are_found_again(archive: Any, connection: Connection, tmp_path: Path, moving: str) -> None:
+def test_stars_are_found_again(load: Any, archive: Any, connection: Connection, tmp_path: Path, moving: str) -> None:
     """One survey at epoch 2000, one at 2015.5; some stars without proper motion, or without epoch."""
     found = stars()
     later = moved(found, 15.5)
@@ -99,8 +106,8 @@ def test_stars_are_found_again(archive: Any, connection: Connection, tmp_path: P
     if moving != "both":
         second = {key: second[key] for key in ("ra", "dec")}
     sides = ("right", "left") if moving == "right" else ("left", "right")
-    load(connection, tmp_path, names[sides[0]], first)
-    load(connection, tmp_path, names[sides[1]], second)
+    load(tmp_path, names[sides[0]], first)
+    load(tmp_path, names[sides[1]], second)
     year = 2008.0 if moving == "both" else 2015.5
     report = crossmatch(archive.config, names["left"], names["right"], 0.05, epoch=year)
     pairs = connection.execute(
@@ -119,13 +126,13 @@ def test_stars_are_found_again(archive: Any, connection: Connection, tmp_path: P
     assert without.n_pair < N / 4
 
 
-def test_motions_without_epoch_or_unit_are_refused(archive: Any, connection: Connection, tmp_path: Path) -> None:
+def test_motions_without_epoch_or_unit_are_refused(load: Any, archive: Any, tmp_path: Path) -> None:
     found = stars()
     place = {key: found[key] for key in ("ra", "dec")}
-    load(connection, tmp_path, "plain", place)
-    load(connection, tmp_path, "no-epoch", found)
+    load(tmp_path, "plain", place)
+    load(tmp_path, "no-epoch", found)
     with pytest.raises(GalbaseError, match="no column of UCD time.epoch or name ref_epoch"):
         crossmatch(archive.config, "no-epoch", "plain", 1, epoch=2016.0)
-    load(connection, tmp_path, "no-unit", found | {"ref_epoch": np.full(N, 2000.0)}, unit=u.Jy)
+    load(tmp_path, "no-unit", found | {"ref_epoch": np.full(N, 2000.0)}, unit=u.Jy)
     with pytest.raises(GalbaseError, match="not one of proper motion"):
         crossmatch(archive.config, "plain", "no-unit", 1, epoch=2016.0)

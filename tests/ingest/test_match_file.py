@@ -12,7 +12,8 @@ from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, Table
 
 from galbase.ingest.catalogue import load_sources
-from galbase.ingest.catalogue_file import CatalogueOptions, ingest_catalogues
+from galbase.ingest.catalogue_job import run_catalogues
+from galbase.ingest.catalogue_options import CatalogueOptions
 from galbase.ingest.match_file import match_file
 from galbase.ingest.releases import add_release
 from galbase.schema.errors import GalbaseError
@@ -98,7 +99,9 @@ def test_what_cannot_be_matched_is_named(archive: Any, release: str, tmp_path: P
 def test_real_galaxies_by_another_catalogue(archive: Any, test_data: Path) -> None:
     folder = test_data / "catalogues"
     with archive.connect(autocommit=True) as connection:
-        made, _ = add_release(connection, "openngc-matched", survey="OpenNGC")
-        ingest_catalogues(connection, made, [folder / "openngc.parquet"], CatalogueOptions(angle_unit="rad"))
+        add_release(connection, "openngc-matched", survey="OpenNGC")
+        run_catalogues(
+            archive.config, "openngc-matched", [folder / "openngc.parquet"], CatalogueOptions(angle_unit="rad")
+        )
         found = match_file(connection, folder / "sga2020_ngc.parquet", "openngc-matched", 5.0)
     assert (found.n_row, found.n_matched) == (4221, 4121)

@@ -68,6 +68,8 @@ def test_catalogues_loaded_before_get_the_cell_indexes(fresh_archive: Any) -> No
             "ADD CONSTRAINT uq_crossmatch_run_left_release_id_right_release_id "
             "UNIQUE (left_release_id, right_release_id)".encode()
         )
+        connection.execute("DROP TABLE archive.run_file, archive.file_overlap, archive.deferred_object")
+        connection.execute("ALTER TABLE archive.data_file DROP COLUMN chunk_sha256")
         connection.execute("UPDATE archive.alembic_version SET version_num = 'a0002'")
     upgrade(fresh_archive.config)
     with fresh_archive.connect() as connection:

@@ -1,0 +1,142 @@
+"""First bulk loads: secondary indexes and foreign keys are made when all rows are in, also after a crash.
+
+One process at a time loads in bulk, and nothing else is ingested meanwhile: without the unique constraint on
+(release, native id) rows could not be merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from galbase.ingest.catalogue_file import UNMERGED
+from galbase.schema import deferred
+from galbase.schema.errors import GalbaseError
+
+_LOCK = "hashtextextended('galbase bulk load', 0)"
+_WAIT = "15s"
+# Making indexes over all rows costs a quarter of keeping them up to date row by row.
+_LEAST_BYTES = 64 * 2**20
+_TIMES_LARGER = 2
+_PACKED = {".parquet": 3, ".pq": 3, ".gz": 4, ".bz2": 5, ".fz": 3}
+TABLES = tuple(
+    ("archive", name)
+    for name in ("source", "legacysurvey_dr8_object", "legacysurvey_dr9_object", "sdss_galaxy", "extra_value")
+)
+
+
+@contextmanager
+def ingest_turn(connection: psycopg.Connection[Any]) -> Iterator[bool]:
+    """Keep bulk loads of other processes away, and finish one that was interrupted.
+
+    Parameters
+    ----------
+    connection : psycopg.Connection
+        In autocommit mode; the locks are the session's.
+
+    Yields
+    ------
+    bool
+        Whether no other ingest runs, so that this one may load in bulk.
+
+    Raises
+    ------
+    GalbaseError
+        If another process loads in bulk.
+    """
+    alone = _lock(connection, "pg_try_advisory_lock")
+    if alone and deferred.pending(connection):
+        finish(connection)
+    if not alone:
+        try:
+            with connection.transaction():
+                connection.execute(f"SET LOCAL lock_timeout = '{_WAIT}'".encode())
+                connection.execute(f"SELECT pg_advisory_lock_shared({_LOCK})".encode())
+        except psycopg.errors.LockNotAvailable as error:
+            raise GalbaseError("another process is loading in bulk; wait for its end.") from error
+    try:
+        yield alone
+    finally:
+        if not connection.closed and not connection.broken:
+            connection.execute(f"SELECT pg_advisory_unlock{'' if alone else '_shared'}({_LOCK})".encode())
+
+
+def _lock(connection: psycopg.Connection[Any], function: str) -> bool:
+    row = connection.execute(f"SELECT {function}({_LOCK})".encode()).fetchone()
+    return row is not None and bool(row[0])
+
+
+def pays(connection: psycopg.Connection[Any], files: Sequence[Path]) -> bool:
+    """Whether the files are large, and large beside what the archive holds, so that indexes are better made anew."""
+    new = sum(_PACKED.get(path.suffix.lower(), 1) * path.stat().st_size for path in files if path.exists())
+    row = connection.execute("SELECT pg_relation_size('archive.source')").fetchone()
+    return row is not None and new >= _LEAST_BYTES and new >= _TIMES_LARGER * int(row[0])
+
+
+def begin(connection: psycopg.Connection[Any]) -> int:
+    """Drop what is to be made at the end; returns the number of indexes and constraints."""
+    with connection.transaction():
+        # Readers finish their queries first; an idle transaction must not hold up the load for ever.
+        connection.execute(f"SET LOCAL lock_timeout = '{_WAIT}'".encode())
+        try:
+            return deferred.defer(connection, TABLES)
+        except psycopg.errors.LockNotAvailable as error:
+            raise GalbaseError(
+                "the tables are in use by another connection, so that their indexes cannot be left to the end; wait "
+                "for it, or load with --no-bulk."
+            ) from error
+
+
+def finish(connection: psycopg.Connection[Any], advance: Callable[[int], None] = lambda _: None) -> None:
+    """Make all that is pending.
+
+    Where a file shares detections with another one under other positions, its rows are taken out, and it is recorded
+    as rejected until it is merged.
+    """
+    while True:
+        try:
+            deferred.restore(connection, advance)
+        except psycopg.errors.UniqueViolation:
+            _take_out_repeated(connection)
+        else:
+            return
+
+
+def _take_out_repeated(connection: psycopg.Connection[Any]) -> None:
+    """Delete the rows of files that repeat a detection of a file that comes before them by path."""
+    with connection.transaction():
+        files = [
+            row[0]
+            for row in connection.execute(
+                "SELECT DISTINCT data_file_id FROM (SELECT f.data_file_id, row_number() OVER "
+                '(PARTITION BY s.release_id, s.native_id ORDER BY f.path COLLATE "C", f.data_file_id) AS place '
+                "FROM archive.source s JOIN archive.data_file f USING (data_file_id) "
+                "WHERE (s.release_id, s.native_id) IN (SELECT release_id, native_id FROM archive.source "
+                "GROUP BY release_id, native_id HAVING count(*) > 1)) q WHERE place > 1"
+            )
+        ]
+        if not files:
+            raise GalbaseError("detections are repeated within one file; report this with the file.")
+        for schema, table in connection.execute(
+            "SELECT table_schema, table_name FROM archive.deferred_object WHERE kind = 'foreign key' "
+            "AND definition LIKE '%REFERENCES archive.source%'"
+        ).fetchall():
+            connection.execute(
+                sql.SQL(
+                    "DELETE FROM {} t USING archive.source s WHERE s.source_id = t.source_id "
+                    "AND s.data_file_id = ANY(%s)"
+                ).format(sql.Identifier(schema, table)),
+                (files,),
+            )
+        connection.execute("DELETE FROM archive.source WHERE data_file_id = ANY(%s)", (files,))
+        connection.execute(
+            "UPDATE archive.data_file SET state = 'rejected', modified_at = now(), n_row = NULL, n_loaded = NULL, "
+            "n_rejected = NULL, reason = 'it shares detections with another file and waits to be merged; ingest it "
+            "again', options_hash = %s WHERE data_file_id = ANY(%s)",
+            (UNMERGED, files),
+        )
