@@ -120,6 +120,7 @@ def load_sources_counted(
     keep_existing: bool = False,
     merge: Merge = "all",
     hpx: Ints | None = None,
+    digests: npt.NDArray[np.uint64] | None = None,
 ) -> tuple[Ints, SourceCount]:
     """`load_sources`, with the number of rows inserted, updated, moved and left unchanged.
 
@@ -131,6 +132,8 @@ def load_sources_counted(
         With which rows that are there already: all, only those of the same file, or none.
     hpx : ndarray of int64, shape (n,), optional
         HEALPix indices of the positions, where they are known already and RA is in [0, 360).
+    digests : ndarray of uint64, shape (n,), optional
+        Digests of the ids, see `galbase.schema.ids.source_ids`.
 
     Raises
     ------
@@ -150,7 +153,7 @@ def load_sources_counted(
         return np.empty(0, np.int64), SourceCount(0, 0, 0, 0)
     ra_deg = wrap_ra(ra_deg)
     pixel = hpx29(ra_deg, dec_deg) if hpx is None else hpx
-    wanted = ids.source_ids(release, natives, pixel)
+    wanted = ids.source_ids(release, natives, pixel, digests=digests)
     columns: dict[str, npt.NDArray[Any]] = {
         "source_id": wanted,
         "release_id": np.full(n_row, release_id, np.int64),

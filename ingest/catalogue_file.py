@@ -147,6 +147,7 @@ def _load_sources(
             data_file_id,
             merge=merge,
             hpx=judged.hpx29,
+            digests=judged.digests,
         )
     met = connection.execute(
         "SELECT DISTINCT data_file_id FROM archive.source WHERE source_id = ANY(%s) AND data_file_id <> %s",

@@ -14,7 +14,7 @@ from galbase.ingest.readers.detections import Detections
 from galbase.ingest.releases import Release
 from galbase.schema.errors import GalbaseError
 from galbase.schema.healpix import hpx29, valid_position
-from galbase.schema.ids import NativeIds, native_digests, native_text
+from galbase.schema.ids import NativeIds, native_digests, native_text, repeated
 
 Floats = npt.NDArray[np.float64]
 # A right ascension may be a turn off; what is farther off is a sentinel or a unit mistaken.
@@ -31,6 +31,8 @@ class Judged:
         Their indices in the file.
     native_ids : ndarray of bytes, shape (m,)
         UTF-8.
+    digests : ndarray of uint64, shape (m,)
+        See `galbase.schema.ids.native_digests`.
     ra, dec : ndarray of float64, shape (m,)
         Degrees; RA in [0, 360).
     hpx29 : ndarray of int64, shape (m,)
@@ -41,6 +43,7 @@ class Judged:
 
     rows: npt.NDArray[np.intp]
     native_ids: NativeIds
+    digests: npt.NDArray[np.uint64]
     ra: Floats
     dec: Floats
     hpx29: Ints
@@ -63,9 +66,10 @@ def judge_rows(connection: psycopg.Connection[Any], release: Release, detections
     GalbaseError
         If the file has no positions and the release none of its detections.
     """
-    good, rejected = _judge_ids(detections)
+    digests = native_digests(release.release, detections.native_ids)
+    good, rejected = _judge_ids(detections, digests)
     if detections.ra is None or detections.dec is None:
-        return _judge_references(connection, release, detections, good, rejected)
+        return _judge_references(connection, release, detections, digests, good, rejected)
     ra, dec = detections.ra, detections.dec
     on_sky = valid_position(ra, dec) & (ra >= _RA_RANGE[0]) & (ra <= _RA_RANGE[1])
     for row in np.flatnonzero(good & ~on_sky):
@@ -76,6 +80,7 @@ def judge_rows(connection: psycopg.Connection[Any], release: Release, detections
     return Judged(
         rows=rows,
         native_ids=detections.native_ids[rows],
+        digests=digests[rows],
         ra=wrapped,
         dec=dec[rows],
         hpx29=hpx29(wrapped, dec[rows]) if rows.size else np.empty(0, np.int64),
@@ -90,22 +95,20 @@ def _bad_position(ra: float, dec: float) -> str:
     return f"position ra={ra:.10g}, dec={dec:.10g} is not on the sky"
 
 
-def _judge_ids(detections: Detections) -> tuple[npt.NDArray[np.bool_], list[tuple[int, str | None, str]]]:
+def _judge_ids(
+    detections: Detections, digests: npt.NDArray[np.uint64]
+) -> tuple[npt.NDArray[np.bool_], list[tuple[int, str | None, str]]]:
     """Rows with an id of their own: of several rows with one id the first is kept."""
     natives = detections.native_ids
     good = natives != b""
     rejected: list[tuple[int, str | None, str]] = [(row, None, "no valid id") for row in np.flatnonzero(~good).tolist()]
-    digests = native_digests("", natives)
-    ordered = np.sort(digests)
-    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-    if repeated.size:
-        seen: dict[bytes, int] = {}
-        for row in np.flatnonzero(good & np.isin(digests, repeated)).tolist():
-            first = seen.setdefault(natives[row], row)
-            if first != row:
-                good[row] = False
-                native = native_text(natives[row])
-                rejected.append((row, native, f"the id {native} is that of row {first}"))
+    seen: dict[bytes, int] = {}
+    for row in np.flatnonzero(good & repeated(digests)).tolist():
+        first = seen.setdefault(natives[row], row)
+        if first != row:
+            good[row] = False
+            native = native_text(natives[row])
+            rejected.append((row, native, f"the id {native} is that of row {first}"))
     return good, rejected
 
 
@@ -113,6 +116,7 @@ def _judge_references(
     connection: psycopg.Connection[Any],
     release: Release,
     detections: Detections,
+    digests: npt.NDArray[np.uint64],
     good: npt.NDArray[np.bool_],
     rejected: list[tuple[int, str | None, str]],
 ) -> Judged:
@@ -143,6 +147,7 @@ def _judge_references(
     return Judged(
         rows=np.array(rows, np.intp),
         native_ids=detections.native_ids[np.array(rows, np.intp)],
+        digests=digests[np.array(rows, np.intp)],
         ra=np.array([item[1] for item in matched], np.float64),
         dec=np.array([item[2] for item in matched], np.float64),
         hpx29=np.array([item[3] for item in matched], np.int64),

@@ -76,6 +76,7 @@ def source_ids(
     native_ids: Sequence[str] | NativeIds,
     hpx29: npt.NDArray[np.int64],
     taken: dict[int, str] | None = None,
+    digests: npt.NDArray[np.uint64] | None = None,
 ) -> npt.NDArray[np.int64]:
     """Source ids of detections: (order-12 nested pixel << 35) | 35-bit hash of (release, native id).
 
@@ -89,6 +90,8 @@ def source_ids(
         HEALPix nested order-29 indices.
     taken : dict of int to str, optional
         Ids that other detections hold already (source_id -> "release/native id"); a collision is re-salted.
+    digests : ndarray of uint64, shape (n,), optional
+        Result of `native_digests` for these ids, where it is known that none occurs twice.
 
     Returns
     -------
@@ -100,17 +103,20 @@ def source_ids(
         If two rows have the same native id.
     """
     natives = as_native_ids(native_ids)
-    digests = native_digests(release, natives)
-    _refuse_repeated(release, natives, digests)
+    if digests is None:
+        digests = native_digests(release, natives)
+        _refuse_repeated(release, natives, digests)
     pixels = np.asarray(hpx29, np.int64) >> (2 * (29 - PIXEL_ORDER))
     made = (pixels << HASH_BITS) | (digests >> np.uint64(64 - HASH_BITS)).astype(np.int64)
-    colliding = _repeated(made) | np.isin(made, np.fromiter(taken or (), np.int64, len(taken or ())))
+    colliding = repeated(made)
+    if taken:
+        colliding |= np.isin(made, np.fromiter(taken, np.int64, len(taken)))
     if colliding.any():
         _salt(release, natives, pixels, made, np.flatnonzero(colliding), dict(taken or {}))
     return made
 
 
-def _repeated(values: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+def repeated(values: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
     """Which values occur more than once."""
     ordered = np.sort(values)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
@@ -119,7 +125,7 @@ def _repeated(values: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
 
 def _refuse_repeated(release: str, natives: NativeIds, digests: npt.NDArray[np.uint64]) -> None:
     seen: set[bytes] = set()
-    for native in natives[_repeated(digests)].tolist():
+    for native in natives[repeated(digests)].tolist():
         if native in seen:
             raise GalbaseError(f"release {release}: the id {native_text(native)!r} occurs twice; ids must be unique.")
         seen.add(native)
