@@ -21,9 +21,11 @@ from galbase.schema.errors import GalbaseError
 _LOCK = "hashtextextended('galbase bulk load', 0)"
 _WAIT = "15s"
 # Making indexes over all rows costs a quarter of keeping them up to date row by row.
-_LEAST_BYTES = 64 * 2**20
-_TIMES_LARGER = 2
-_PACKED = {".parquet": 3, ".pq": 3, ".gz": 4, ".bz2": 5, ".fz": 3}
+_LEAST_ROWS = 50_000
+_TIMES_MORE = 2
+_SOURCE_BYTES = 120
+_PACKED = {".parquet": 3, ".pq": 3, ".gz": 4, ".bz2": 5}
+_CATALOGUE_BYTES = 200
 TABLES = tuple(
     ("archive", name)
     for name in ("source", "legacysurvey_dr8_object", "legacysurvey_dr9_object", "sdss_galaxy", "extra_value")
@@ -66,16 +68,29 @@ def ingest_turn(connection: psycopg.Connection[Any]) -> Iterator[bool]:
             connection.execute(f"SELECT pg_advisory_unlock{'' if alone else '_shared'}({_LOCK})".encode())
 
 
+def settle(connection: psycopg.Connection[Any]) -> None:
+    """Finish a bulk load that was interrupted, for those who need its indexes; connection in autocommit mode."""
+    if deferred.pending(connection):
+        with ingest_turn(connection):
+            pass
+
+
 def _lock(connection: psycopg.Connection[Any], function: str) -> bool:
     row = connection.execute(f"SELECT {function}({_LOCK})".encode()).fetchone()
     return row is not None and bool(row[0])
 
 
-def pays(connection: psycopg.Connection[Any], files: Sequence[Path]) -> bool:
-    """Whether the files are large, and large beside what the archive holds, so that indexes are better made anew."""
-    new = sum(_PACKED.get(path.suffix.lower(), 1) * path.stat().st_size for path in files if path.exists())
-    row = connection.execute("SELECT pg_relation_size('archive.source')").fetchone()
-    return row is not None and new >= _LEAST_BYTES and new >= _TIMES_LARGER * int(row[0])
+def pays(connection: psycopg.Connection[Any], n_row: int) -> bool:
+    """Whether rows are many, also beside those that the archive holds, so that indexes are better made anew."""
+    row = connection.execute("SELECT pg_relation_size('archive.source') / %s", (_SOURCE_BYTES,)).fetchone()
+    return row is not None and n_row >= _LEAST_ROWS and n_row >= _TIMES_MORE * int(row[0])
+
+
+def likely_rows(files: Sequence[Path]) -> int:
+    """Rows of catalogue files, guessed from their size."""
+    return sum(
+        _PACKED.get(path.suffix.lower(), 1) * path.stat().st_size // _CATALOGUE_BYTES for path in files if path.exists()
+    )
 
 
 def begin(connection: psycopg.Connection[Any]) -> int:

@@ -103,7 +103,13 @@ def run_catalogues(
             if bulk and not alone:
                 raise GalbaseError("another ingest is running, so that --bulk is not possible; wait for its end.")
             in_bulk = (
-                bool(todo) and alone and (bulk_load.pays(connection, [p.file for p in todo]) if bulk is None else bulk)
+                bool(todo)
+                and alone
+                and (
+                    bulk_load.pays(connection, bulk_load.likely_rows([place.file for place in todo]))
+                    if bulk is None
+                    else bulk
+                )
             )
             if in_bulk:
                 n_object = bulk_load.begin(connection)

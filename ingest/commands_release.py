@@ -122,6 +122,7 @@ def drop(
     """
     import sys
 
+    from galbase.ingest.bulk_load import ingest_turn
     from galbase.ingest.galaxies import rebuild_galaxies
     from galbase.ingest.releases import drop_release
     from galbase.schema.database import connect
@@ -130,7 +131,7 @@ def drop(
         if not sys.stdin.isatty():
             raise UsageError(f"dropping release {name} deletes its rows: confirm with --yes.")
         typer.confirm(f"Delete release {name} with all its rows?", abort=True)
-    with connect(ctx.obj) as connection:
+    with connect(ctx.obj, autocommit=True) as connection, ingest_turn(connection), connection.transaction():
         deleted = drop_release(connection, name)
         if deleted["sources"]:
             rebuild_galaxies(connection)

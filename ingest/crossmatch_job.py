@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from galbase.ingest.bulk_load import settle
 from galbase.ingest.crossmatch import (
     STEP,
     CrossmatchOptions,
@@ -100,6 +101,7 @@ def run_crossmatch(
         If there is no such release, another process matches the two, or units failed.
     """
     with connect(config, autocommit=True) as connection, _only_one(connection, left, right):
+        settle(connection)
         with connection.transaction():
             sides = find_sides(connection, left, right, options.epoch)
             number = open_crossmatch(connection, sides, options)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import psycopg
 
@@ -36,6 +36,8 @@ class IngestReport:
         Rows of loaded files that were not loaded.
     inserted, changed, deleted : int
         Observations.
+    files : int
+        Files looked at.
     """
 
     loaded: int = 0
@@ -46,6 +48,18 @@ class IngestReport:
     inserted: int = 0
     changed: int = 0
     deleted: int = 0
+    files: int = 0
+
+    @property
+    def n_row(self) -> int:
+        """Files, which the progress bar counts."""
+        return self.files
+
+    def __add__(self, other: IngestReport) -> IngestReport:
+        """Both together."""
+        return IngestReport(
+            **{item.name: getattr(self, item.name) + getattr(other, item.name) for item in fields(self)}
+        )
 
     @property
     def wrote(self) -> bool:
@@ -92,6 +106,8 @@ class Reader(Generic[T]):
         they are refused (none of which it has written).
     alone : callable
         Whether a file makes a batch of its own.
+    rows : callable
+        Number of rows that a file may have, at a glance.
     """
 
     wanted: Callable[[Path], bool]
@@ -102,6 +118,7 @@ class Reader(Generic[T]):
     read: Callable[[FoundFile], FileItem[T]]
     store: Callable[[Writer, Sequence[FileItem[T]]], tuple[ObservationCount, list[tuple[FileItem[T], str]]]]
     alone: Callable[[FilePlace], bool] = lambda _: False
+    rows: Callable[[Path], int] = lambda _: 1
 
 
 @dataclass(frozen=True)
@@ -150,6 +167,18 @@ class Writer:
         )
 
 
+class Parallel(Protocol):
+    """Runs batches of files elsewhere, see `file_job.LedgerRun`."""
+
+    def batch_files(self, n_file: int) -> int:
+        """Files in a batch, of so many in all."""
+
+    def run(
+        self, places: Sequence[FilePlace], batches: Sequence[tuple[int, int]], arguments: tuple[Any, ...]
+    ) -> IngestReport:
+        """Load ranges of files; `arguments` are those of `file_job.load_files` after the unit."""
+
+
 def ingest_files(
     connection: psycopg.Connection[Any],
     release: Release,
@@ -157,6 +186,7 @@ def ingest_files(
     reader: Reader[T],
     *,
     run_id: int | None = None,
+    parallel: Parallel | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> IngestReport:
     """Read new and changed files and store them, each batch in one transaction.
@@ -171,6 +201,8 @@ def ingest_files(
     reader : Reader
     run_id : int, optional
         Run to record with each file.
+    parallel : Parallel, optional
+        Work by units of the ledger, on Dask workers; one batch after the other on the connection when None.
     advance : callable
         Called with the number of files done.
 
@@ -178,14 +210,51 @@ def ingest_files(
     ------
     UsageError
         If a path does not exist.
+    GalbaseError
+        If workers failed.
     """
     files = list_files(paths, reader.wanted)
-    named = {path.absolute() for path in paths if path.is_file()}
+    named = frozenset(path.absolute() for path in paths if path.is_file())
     with connection.transaction():
         places = place_files(connection, release.release_id, files)
+    batches = _batches(places, reader, BATCH_FILES if parallel is None else parallel.batch_files(len(places)))
+    if parallel is not None and places:
+        return parallel.run(places, batches, (release.release, reader, named))
+    report = IngestReport()
+    for start, stop in batches:
+        report = report + load_batch(connection, release, places[start:stop], reader, named, run_id)
+        advance(stop - start)
+    return report
+
+
+def _batches(places: Sequence[FilePlace], reader: Reader[T], most: int) -> list[tuple[int, int]]:
+    """Ranges of files that are stored together."""
+    found: list[tuple[int, int]] = []
+    start = 0
+    for number, place in enumerate(places):
+        if reader.alone(place):
+            found += [(start, number), (number, number + 1)]
+            start = number + 1
+        elif number + 1 - start == most:
+            found.append((start, number + 1))
+            start = number + 1
+    found.append((start, len(places)))
+    return [(first, last) for first, last in found if last > first]
+
+
+def load_batch(
+    connection: psycopg.Connection[Any],
+    release: Release,
+    places: Sequence[FilePlace],
+    reader: Reader[T],
+    named: Collection[Path],
+    run_id: int | None,
+) -> IngestReport:
+    """Read files and store those that can be loaded together; parameters as in `ingest_files`."""
+    with connection.transaction():
         known = known_files(connection, release.release_id, places)
     writer = Writer(connection, release, run_id, reader.format_of)
-    report = IngestReport()
+    report = IngestReport(files=len(places))
     batch: list[FileItem[T]] = []
     for place in places:
         found = inspect_file(place, known.get((place.root_id, place.relative)), reader.options_hash(place))
@@ -195,18 +264,15 @@ def ingest_files(
                 report.rejected.append((place.relative, f"it is loaded as {found.known.format} already"))
             else:
                 report.ignored += 1
-            advance(1)
             continue
         if found.judged_before and found.known is not None:
             if found.known.state == "loaded":
                 report.unchanged += 1
             else:
                 report.rejected.append((place.relative, found.known.reason or ""))
-            advance(1)
             continue
         if found.known is None and found.unreadable is None and place.file not in named and reader.is_other(place.file):
             report.ignored += 1
-            advance(1)
             continue
         try:
             if found.unreadable is not None:
@@ -216,16 +282,9 @@ def ingest_files(
             with connection.transaction():
                 writer.record_rejected(found, str(error))
             report.rejected.append((place.relative, str(error)))
-            advance(1)
-            continue
-        if reader.alone(place):
-            _store(writer, reader, [item], report, advance)
             continue
         batch.append(item)
-        if len(batch) == BATCH_FILES:
-            _store(writer, reader, batch, report, advance)
-            batch = []
-    _store(writer, reader, batch, report, advance)
+    _store(writer, reader, batch, report)
     return report
 
 
@@ -234,7 +293,6 @@ def _store(
     reader: Reader[T],
     items: Sequence[FileItem[T]],
     report: IngestReport,
-    advance: Callable[[int], None],
 ) -> None:
     """Store items in one transaction; where that fails on the data, one by one, to reject only the culprit."""
     if not items:
@@ -251,7 +309,7 @@ def _store(
     except (GalbaseError, psycopg.DataError, psycopg.IntegrityError) as error:
         if len(items) > 1:
             for item in items:
-                _store(writer, reader, [item], report, advance)
+                _store(writer, reader, [item], report)
             return
         reason = str(error).strip()
         with writer.connection.transaction():
@@ -266,4 +324,3 @@ def _store(
         report.inserted += count.inserted
         report.changed += count.changed
         report.deleted += count.deleted
-    advance(len(items))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from galbase.schema.database import connect_url, hide_password
+from galbase.schema.deferred import pending
 from galbase.schema.errors import GalbaseError
 from galbase.schema.version import expected_version, schema_version
 
@@ -26,7 +27,8 @@ def database_status(config: Config) -> dict[str, Any]:
     dict
         Keys ``mode`` (embedded or external), ``running``, ``data_dir``, ``files``, ``pid``, ``host``, ``port``,
         ``socket_directory``, ``started_at``, ``url`` (without password), ``server_version``, ``pgvector_version``,
-        ``size_bytes``, ``connections``, ``schema_version``, ``needed_version``, ``up_to_date``; those that are not
+        ``size_bytes``, ``connections``, ``schema_version``, ``needed_version``, ``up_to_date``, ``deferred_indexes``
+        (left to make by a bulk load that runs or was interrupted); those that are not
         known are None.
     """
     known = (
@@ -43,6 +45,7 @@ def database_status(config: Config) -> dict[str, Any]:
         "size_bytes",
         "connections",
         "schema_version",
+        "deferred_indexes",
     )
     status: dict[str, Any] = {"mode": "external" if config.database_url else "embedded", "running": False}
     status |= dict.fromkeys(known)
@@ -86,6 +89,7 @@ def _ask(url: str) -> dict[str, Any]:
         ).fetchone()
         assert row is not None  # a SELECT without FROM has one row
         version = schema_version(connection)
+        exists = connection.execute("SELECT to_regclass('archive.deferred_object') IS NOT NULL").fetchone()
         info = connection.info
         return {
             "host": info.host,
@@ -95,4 +99,5 @@ def _ask(url: str) -> dict[str, Any]:
             "pgvector_version": row[2],
             "connections": row[3],
             "schema_version": str(version),
+            "deferred_indexes": pending(connection) if exists and exists[0] else None,
         }

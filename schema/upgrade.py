@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galbase.schema.database import admin_url, connect, connect_url, connection_text, database_url
+from galbase.schema.deferred import restore
 from galbase.schema.errors import GalbaseError
 from galbase.schema.roles import grant_reader, in_use, lock_for_upgrade, prepare_database
 from galbase.schema.version import (
@@ -75,6 +76,8 @@ def upgrade(config: Config, *, drop_dependents: bool = False) -> UpgradeReport:
     with connect_url(admin_url(config), autocommit=True) as connection:
         prepare_database(connection, config)
     url = database_url(config, "owner")
+    with connect_url(url, autocommit=True) as connection:
+        _finish_bulk_load(connection)
     engine = sa.create_engine("postgresql+psycopg://", creator=lambda: connect_url(url), poolclass=sa.NullPool)
     try:
         with engine.begin() as shared:
@@ -99,6 +102,22 @@ def upgrade(config: Config, *, drop_dependents: bool = False) -> UpgradeReport:
     finally:
         engine.dispose()
     return UpgradeReport(before, after, before != after, time.monotonic() - began)
+
+
+def _finish_bulk_load(connection: psycopg.Connection[Any]) -> None:
+    """Make the indexes and constraints that an interrupted bulk load left to its end, for migrations expect them."""
+    import psycopg
+
+    row = connection.execute("SELECT to_regclass('archive.deferred_object') IS NOT NULL").fetchone()
+    if row is None or not row[0]:
+        return
+    try:
+        restore(connection)
+    except psycopg.IntegrityError as error:
+        raise GalbaseError(
+            f"a bulk load was interrupted, and its rows need merging: {error.diag.message_detail} Run the same "
+            "`galbase ingest catalogue` again with the version of galbase that began it, then upgrade."
+        ) from error
 
 
 def needs_upgrade(config: Config) -> bool:
