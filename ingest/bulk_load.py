@@ -28,7 +28,10 @@ _PACKED = {".parquet": 3, ".pq": 3, ".gz": 4, ".bz2": 5}
 _CATALOGUE_BYTES = 200
 TABLES = tuple(
     ("archive", name)
-    for name in ("source", "legacysurvey_dr8_object", "legacysurvey_dr9_object", "sdss_galaxy", "extra_value")
+    for name in (
+        *("source", "legacysurvey_dr8_object", "legacysurvey_dr9_object", "sdss_galaxy", "extra_value"),
+        *("observation", "image", "spectrum"),
+    )
 )
 
 

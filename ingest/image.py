@@ -223,6 +223,7 @@ def _store(
         [(number, item.content) for number, item in zip(numbers, kept, strict=True)],
         owners,
         [number for number, item in zip(numbers, kept, strict=True) if item.found.content_changed],
+        all_new=all(item.known_id is None for item in kept),
     )
     return count, refused
 

@@ -12,7 +12,7 @@ import psycopg
 
 from galbase.ingest.catalogue import load_survey_rows
 from galbase.ingest.extra_columns import ExtraColumn, load_extra_columns
-from galbase.ingest.observation_store import ObservationCount, stage_rows, write_observations
+from galbase.ingest.observation_store import ObservationCount, insert_observations, stage_rows, write_observations
 from galbase.ingest.observed_source import OBSERVATION_FORMATS, Owners, settle_sources
 from galbase.ingest.readers.image_file import ImageFile
 from galbase.schema.flags import ObservationFlag, SourceFlag
@@ -64,6 +64,8 @@ def store_images(
     files: Sequence[tuple[int, PlacedImages]],
     owners: Owners,
     changed_files: Sequence[int],
+    *,
+    all_new: bool,
 ) -> ObservationCount:
     """Write a batch of files: either many of one image, or one of many.
 
@@ -78,6 +80,8 @@ def store_images(
         Of all rows of all files, in order, none refused.
     changed_files : sequence of int
         Files whose bytes changed since they were last read.
+    all_new : bool
+        Whether none of the files was there before.
     """
     n_rows = [len(placed.rows) for _, placed in files]
     file_ids = np.repeat(np.array([number for number, _ in files], np.int64), n_rows)
@@ -92,13 +96,17 @@ def store_images(
     without_catalogue = np.repeat([placed.format in OBSERVATION_FORMATS for _, placed in files], n_rows)
     flags = flags | np.where(own & without_catalogue, int(ObservationFlag.NO_CATALOGUE_SOURCE), 0)
     if len(files) == 1:
-        _store_survey_rows(connection, release_id, files[0][1], source_ids, own)
+        _store_survey_rows(connection, release_id, files[0][1], source_ids, own, all_new=all_new)
     columns = {
         "data_file_id": file_ids,
         "row_index": np.concatenate([placed.rows for _, placed in files]).astype(np.int64),
         "flag": flags.astype(np.int64),
         **_details(files, n_rows),
     }
+    if all_new:
+        return insert_observations(
+            connection, "image", release_id, "image", columns | {"bands": _band_column(files, n_rows)}, source_ids
+        )
     bands = _bands(files, n_rows)
     stage_rows(connection, _DETAILS, columns, source_ids)
     for names, members in bands.items():
@@ -143,12 +151,24 @@ def _bands(files: Sequence[tuple[int, PlacedImages]], n_rows: Sequence[int]) -> 
     return found
 
 
+def _band_column(files: Sequence[tuple[int, PlacedImages]], n_rows: Sequence[int]) -> npt.NDArray[Any]:
+    """Names of the bands of every row."""
+    names = [placed.image.bands for _, placed in files]
+    if len({len(bands) for bands in names}) == 1:
+        return np.repeat(np.array(names, np.str_), n_rows, axis=0)
+    ragged = np.empty(len(names), object)
+    ragged[:] = [np.array(bands, np.str_) for bands in names]
+    return np.repeat(ragged, n_rows)
+
+
 def _store_survey_rows(
     connection: psycopg.Connection[Any],
     release_id: int,
     placed: PlacedImages,
     source_ids: Ints,
     own: npt.NDArray[np.bool_],
+    *,
+    all_new: bool,
 ) -> None:
     """Catalogue columns of the sources that the file brings; those of a catalogue's sources are the catalogue's."""
     image = placed.image
@@ -158,7 +178,7 @@ def _store_survey_rows(
     survey = {name: _null_if_nan(values[rows]) for name, values in image.survey_columns.items()}
     load_survey_rows(connection, SURVEY_TABLE, sources, survey)
     extra = {name: ExtraColumn(_null_if_nan(values[rows])) for name, values in image.extra_columns.items()}
-    load_extra_columns(connection, release_id, sources, extra)
+    load_extra_columns(connection, release_id, sources, extra, all_new=all_new)
 
 
 def _null_if_nan(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

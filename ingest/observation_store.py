@@ -28,6 +28,59 @@ class ObservationCount:
     deleted: int
 
 
+def insert_observations(
+    connection: psycopg.Connection[Any],
+    kind: str,
+    release_id: int,
+    details_table: str,
+    columns: Mapping[str, npt.NDArray[Any]],
+    source_ids: npt.NDArray[np.int64],
+) -> ObservationCount:
+    """Copy observations of files that are all new, without staging them: several times faster.
+
+    Parameters
+    ----------
+    connection : psycopg.Connection
+        The caller commits.
+    kind : {'image', 'spectrum'}
+    release_id : int
+    details_table : str
+        `image` or `spectrum`.
+    columns : mapping of str to (n,) or (n, k) array
+        data_file_id, row_index, flag and columns of the table of details.
+    source_ids : (n,) int64
+        Negative where the position is unknown.
+    """
+    n_row = len(source_ids)
+    numbers = np.array(
+        [
+            row[0]
+            for row in connection.execute(
+                "SELECT nextval(pg_get_serial_sequence('archive.observation', 'observation_id')) "
+                "FROM generate_series(1, %s)",
+                (n_row,),
+            )
+        ],
+        np.int64,
+    )
+    common = {name: columns[name] for name in ("data_file_id", "row_index", "flag")}
+    copy_columns(
+        connection,
+        "archive",
+        "observation",
+        {
+            "observation_id": numbers,
+            "kind": np.full(n_row, kind),
+            "release_id": np.full(n_row, release_id, np.int64),
+            "source_id": np.ma.array(source_ids, mask=source_ids < 0),
+            **common,
+        },
+    )
+    details = {name: values for name, values in columns.items() if name not in common}
+    copy_columns(connection, "archive", details_table, {"observation_id": numbers, **details})
+    return ObservationCount(n_row, 0, 0)
+
+
 def stage_rows(
     connection: psycopg.Connection[Any],
     details: Mapping[str, str],
