@@ -30,7 +30,7 @@ TABLES = tuple(
     ("archive", name)
     for name in (
         *("source", "legacysurvey_dr8_object", "legacysurvey_dr9_object", "sdss_galaxy", "extra_value"),
-        *("observation", "image", "spectrum"),
+        *("observation", "image", "spectrum", "galaxy", "galaxy_member"),
     )
 )
 
@@ -151,6 +151,11 @@ def _take_out_repeated(connection: psycopg.Connection[Any]) -> None:
                 ).format(sql.Identifier(schema, table)),
                 (files,),
             )
+        connection.execute(
+            "DELETE FROM archive.galaxy g USING archive.source s WHERE s.source_id = g.galaxy_id "
+            "AND s.data_file_id = ANY(%s)",
+            (files,),
+        )
         connection.execute("DELETE FROM archive.source WHERE data_file_id = ANY(%s)", (files,))
         connection.execute(
             "UPDATE archive.data_file SET state = 'rejected', modified_at = now(), n_row = NULL, n_loaded = NULL, "

@@ -24,6 +24,7 @@ from galbase.ingest.catalogue_options import SUFFIXES, CatalogueOptions, is_cata
 from galbase.ingest.catalogue_report import CatalogueReport, FileReport
 from galbase.ingest.catalogue_unit import WAITING, load_unit, megabytes, options_hash
 from galbase.ingest.found_file import FilePlace, KnownFile, inspect_file, known_files, list_files, place_files
+from galbase.ingest.galaxies import add_galaxies, rebuild_galaxies
 from galbase.ingest.releases import Release, require_release
 from galbase.ingest.run_files import record_files
 from galbase.schema.config import Config
@@ -50,7 +51,9 @@ def run_catalogues(
     announce: Callable[[str], None] = lambda _: None,
     lease_seconds: float = LEASE_SECONDS,
 ) -> CatalogueReport:
-    """Load new and changed catalogue files; a file that is not sound is recorded as rejected.
+    """Load new and changed catalogue files, and make their detections galaxies.
+
+    A file that is not sound is recorded as rejected.
 
     Parameters
     ----------
@@ -121,7 +124,8 @@ def run_catalogues(
                 )  # fmt: skip
             finally:
                 if in_bulk and not connection.broken:
-                    announce("Making indexes and constraints.")
+                    announce("Making galaxies, indexes and constraints.")
+                    add_galaxies(connection)
                     bulk_load.finish(connection)
             report = report + made.without(WAITING)
             by_name = {place.relative: place for place in todo}
@@ -133,6 +137,11 @@ def run_catalogues(
             if waiting or unmerged(connection, target.release_id):
                 given = {place.relative for place in places}
                 report.merge(merge_files(connection, target, waiting, given, options, recorded))
+        if report.count("loaded"):
+            if report.only_new:
+                add_galaxies(connection)
+            else:
+                rebuild_galaxies(connection)
     report.files.sort(key=lambda file: file.file)
     report.seconds = time.monotonic() - started
     return report

@@ -51,8 +51,6 @@ def catalogue(
     """
     from galbase.ingest.catalogue_job import run_catalogues
     from galbase.ingest.catalogue_options import CatalogueOptions
-    from galbase.ingest.galaxies import rebuild_galaxies
-    from galbase.schema.database import connect
 
     options = CatalogueOptions(ra, dec, id_column, angle_unit, tuple(null_value or ()))
     with console.progress("catalogues", unit="MB") as progress:
@@ -60,9 +58,6 @@ def catalogue(
             ctx.obj, release, paths, options, root=root, bulk=bulk, scheduler=scheduler, workers=workers,
             progress=progress, announce=console.note,
         )  # fmt: skip
-    if report.count("loaded"):
-        with connect(ctx.obj, autocommit=True) as connection:
-            rebuild_galaxies(connection)
     _write(release, report, as_json)
     if report.count("rejected"):
         raise typer.Exit(1)

@@ -14,6 +14,7 @@ from astropy.table import Table
 from galbase.ingest import bulk_load
 from galbase.ingest.catalogue_job import run_catalogues
 from galbase.ingest.catalogue_options import CatalogueOptions
+from galbase.ingest.galaxies import rebuild_galaxies
 from galbase.ingest.releases import add_release
 from galbase.schema import deferred
 
@@ -51,6 +52,9 @@ def connection(fresh_archive):
 
 
 def content(connection):
+    """Digest of all rows, once galaxies are found as they should be."""
+    again = rebuild_galaxies(connection)
+    assert (again.galaxies_written, again.members_written) == (0, 0)
     return connection.execute(CONTENT).fetchone()[0]
 
 
@@ -78,7 +82,7 @@ def test_any_order_in_one_call_or_several_gives_the_same(
             report = run_catalogues(fresh_archive.config, "r", [path], CatalogueOptions(), bulk=bulk)
             assert report.count("loaded") == 1, report.files
         found.add(content(connection))
-        connection.execute("TRUNCATE archive.source, archive.data_file CASCADE")
+        connection.execute("TRUNCATE archive.source, archive.data_file, archive.galaxy CASCADE")
     for _ in range(3):
         report = run_catalogues(fresh_archive.config, "r", paths, CatalogueOptions(), bulk=bulk, workers=4)
         assert (report.count("loaded"), report.count("rejected")) == (4, 0)
@@ -88,7 +92,7 @@ def test_any_order_in_one_call_or_several_gives_the_same(
         ).fetchall()
         # The last file by path that has a row wins; the bad first row of each is left to the file before it.
         assert fluxes == [(0.0, 10), (1.0, 10), (2.0, 10), (3.0, 24)]
-        connection.execute("TRUNCATE archive.source, archive.data_file CASCADE")
+        connection.execute("TRUNCATE archive.source, archive.data_file, archive.galaxy CASCADE")
     assert len(found) == 1
 
 
@@ -106,7 +110,7 @@ def test_rows_that_a_changed_file_gives_up_go_back_to_the_file_that_has_them(
     rows = connection.execute("SELECT objid, flux_g FROM archive.legacysurvey_dr9_object ORDER BY 1").fetchall()
     assert rows == [(i, pytest.approx(float(first["FLUX_G"][i])) if i < 15 else 7.0) for i in range(20)]
     alone = content(connection)
-    connection.execute("TRUNCATE archive.source, archive.data_file CASCADE")
+    connection.execute("TRUNCATE archive.source, archive.data_file, archive.galaxy CASCADE")
     run_catalogues(fresh_archive.config, "r", [tmp_path], CatalogueOptions())
     assert content(connection) == alone
 
@@ -140,7 +144,7 @@ def test_a_bulk_load_ends_with_every_index_and_constraint(fresh_archive, connect
     run_catalogues(fresh_archive.config, "r", [tmp_path], CatalogueOptions(), bulk=False)
     wanted = connection.execute(INDEXES).fetchall()
     digest = content(connection)
-    connection.execute("TRUNCATE archive.source, archive.data_file CASCADE")
+    connection.execute("TRUNCATE archive.source, archive.data_file, archive.galaxy CASCADE")
     connection.execute("DROP TABLE catalogue.r")
     connection.execute("DELETE FROM archive.catalogue_table")
     connection.execute("DELETE FROM archive.column_metadata WHERE table_name = 'r'")
@@ -165,7 +169,7 @@ def test_a_repeated_detection_elsewhere_is_found_at_the_end_of_a_bulk_load(
         rows = connection.execute("SELECT native_id, dec FROM archive.source").fetchall()
         wanted = {f"9010-330248-{i}": made["DEC"][i] * (1 if i < 20 else -1) for i in range(30)}
         assert dict(rows) == wanted
-        connection.execute("TRUNCATE archive.source, archive.data_file CASCADE")
+        connection.execute("TRUNCATE archive.source, archive.data_file, archive.galaxy CASCADE")
 
 
 def test_an_interrupted_bulk_load_is_finished_by_whoever_comes_next(
@@ -199,7 +203,7 @@ def test_killed_at_any_moment_and_called_again(fresh_archive, connection, tmp_pa
     options = CatalogueOptions()
     run_catalogues(fresh_archive.config, "r", [tmp_path], options, bulk=bulk)
     wanted = content(connection)
-    connection.execute("TRUNCATE archive.source, archive.data_file CASCADE")
+    connection.execute("TRUNCATE archive.source, archive.data_file, archive.galaxy CASCADE")
     code = "from galbase.schema.cli import main; main()"
     arguments = ["ingest", "catalogue", str(tmp_path), "--release", "r", "--bulk" if bulk else "--no-bulk"]
     kills = 0

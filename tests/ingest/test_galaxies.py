@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from galbase.ingest.catalogue import load_sources
-from galbase.ingest.galaxies import rebuild_galaxies
+from galbase.ingest.galaxies import add_galaxies, rebuild_galaxies
 from galbase.ingest.releases import add_release
 from galbase.schema.healpix import separation_arcsec
 from tests.ingest.matching import crossmatch
@@ -52,6 +52,20 @@ def test_a_galaxy_is_named_after_the_release_that_comes_first(connection: Connec
     assert galaxy is not None
     assert galaxy[:3] == (2, 0.0, True)
     assert galaxy[3] == pytest.approx(0.4, abs=1e-9)
+
+
+def test_adding_new_detections_equals_rebuilding(connection: Connection, fresh_archive: Any) -> None:
+    sources(connection, "first", 1, [0.0, 100.0])
+    sources(connection, "second", 2, [0.4, 200.0])
+    crossmatch(fresh_archive.config, "first", "second", 1)
+    rebuild_galaxies(connection)
+    third = sources(connection, "third", 3, [0.1, 300.0, 400.0])
+    assert add_galaxies(connection) == 3
+    found = members(connection)
+    assert [found[source] for source in third] == third
+    again = rebuild_galaxies(connection)
+    assert (again.galaxies_written, again.members_written) == (0, 0)
+    assert add_galaxies(connection) == 0
 
 
 def test_only_mutually_nearest_detections_are_joined(connection: Connection, fresh_archive: Any) -> None:
