@@ -11,6 +11,7 @@ from psycopg import sql
 # Columns that hold a source id without a foreign key (partitioned or frozen tables).
 _LOOSE = (
     ("archive", "training_member", "source_id"),
+    ("archive", "training_member", "label_source_id"),
     ("archive", "prediction", "source_id"),
     ("archive", "embedding", "source_id"),
 )

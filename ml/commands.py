@@ -1,4 +1,4 @@
-"""Commands of training sets, training, evaluation, promotion and refresh."""
+"""Commands of training, evaluation, promotion and refresh."""
 
 from __future__ import annotations
 
@@ -9,83 +9,8 @@ import typer
 
 from galbase.schema.console import note, report, table
 
-training_set = typer.Typer(
-    no_args_is_help=True,
-    help="Freeze labelled images with a split by sky.\n\nExample: galbase training-set list",
-)
 Json = Annotated[bool, typer.Option("--json", help="Report as one JSON object.")]
 Scheduler = Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786 [a cluster in this process].")]
-
-
-@training_set.command("create")
-def create(
-    ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name of the new training set.")],
-    selection: Annotated[str, typer.Option(help="Which labelled images: galeffnet.")],
-    seed: Annotated[int, typer.Option(help="Seed of the split.", min=0)] = 0,
-    size: Annotated[int | None, typer.Option(help="Draw at most this many at random.", min=1)] = None,
-    config: Annotated[
-        str | None, typer.Option(help="Preprocessing of the stamps [the selection's own preset].")
-    ] = None,
-    option: Annotated[
-        list[str] | None, typer.Option(help="Changed preprocessing option, key=value; may be repeated.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Freeze a selection of labelled images, split by sky, under a name.
-
-    Example: galbase training-set create main --selection galeffnet --seed 1
-    """
-    from galbase.ingest.preprocess.config import parse_options, preset
-    from galbase.ml.selection import selection_named
-    from galbase.ml.training_set import create_training_set, split_counts
-    from galbase.schema.database import connect
-
-    stamps = preset(config or selection_named(selection).preprocess).with_options(parse_options(option or []))
-    with connect(ctx.obj) as connection:
-        made = create_training_set(connection, name, selection, seed, size, stamps)
-        counts = split_counts(connection, made.training_set_id)
-    report({"training_set": name, "n_member": made.n_member, **counts, "simulated": made.simulated}, as_json)
-
-
-@training_set.command("list")
-def list_sets(ctx: typer.Context, as_json: Json = False) -> None:
-    """List all training sets.
-
-    Example: galbase training-set list
-    """
-    from galbase.schema.database import connect
-
-    with connect(ctx.obj, role="reader") as connection:
-        rows = connection.execute(
-            "SELECT name, selection, seed, n_member, simulated, created_at FROM archive.training_set ORDER BY name"
-        ).fetchall()
-    _list(("name", "selection", "seed", "n_member", "simulated", "created_at"), rows, "training_sets", as_json)
-
-
-@training_set.command("show")
-def show(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Training set.")], as_json: Json = False) -> None:
-    """Show a training set: its selection, split and hash.
-
-    Example: galbase training-set show main
-    """
-    from galbase.ml.training_set import find_training_set, split_counts
-    from galbase.schema.database import connect
-
-    with connect(ctx.obj, role="reader") as connection:
-        found = find_training_set(connection, name)
-        counts = split_counts(connection, found.training_set_id)
-    payload = {
-        "training_set": found.name,
-        "selection": found.selection.name,
-        "properties": ", ".join(found.selection.properties),
-        "seed": found.seed,
-        "n_member": found.n_member,
-        **counts,
-        "simulated": found.simulated,
-        "hash": found.hash,
-    }
-    report(payload, as_json)
 
 
 def train(

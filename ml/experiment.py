@@ -87,6 +87,11 @@ def run_training(url: str, request: TrainingRequest, on_epoch: OnEpoch | None = 
         recipe = recipe_of_mode(request.mode)
         sample = load_sample(connection, training_set, recipe)
     loaded = time.perf_counter()
+    if not len(sample.rows("calibration")):
+        raise GalbaseError(
+            f"training set {training_set.name!r} has no calibration split, so no interval could be given; create one "
+            "with four --fractions, such as 55:10:5:30."
+        )
     recipe = recipe.fitted(sample.scalar[sample.rows("train")])
     options = network_options(request, training_set, recipe)
     backend.make_deterministic(request.seed)
@@ -161,7 +166,7 @@ def network_options(request: TrainingRequest, training_set: TrainingSet, recipe:
     """Options the network is built with: the family's, and what training set and recipe decide."""
     return {
         **request.options,
-        "properties": list(training_set.selection.properties),
+        "properties": list(training_set.properties),
         "size_px": training_set.preprocess.stamp_px,
         "pixel_range": "uint8" if recipe.kind == "display" else "unit",
         "n_scalar": recipe.n_scalar,

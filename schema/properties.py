@@ -42,4 +42,7 @@ PROPERTIES = (
     Property("log_ssfr_tot", "'dex'", "phys.SFR", "total", "log10 of total specific star formation rate [1/yr]"),
     Property("log_sfr_tot", "'dex'", "phys.SFR", "total", "log10 of total star formation rate [solMass/yr]"),
     Property("oh12", "'dex'", "phys.abund.Z", "fibre", "12 + log10(O/H), Tremonti et al. 2004 scale"),
+    # Of the spectrum's light, 3830 to 8000 Angstrom observed: MMLforGalAM, section 2.1.1.
+    Property("log_age", "'dex'", "time.age", "fibre", "log10 of luminosity-weighted stellar age within 3 arcsec [yr]"),
+    Property("mh", "'dex'", "phys.abund.Z", "fibre", "Luminosity-weighted stellar metallicity [M/H] within 3 arcsec"),
 )

@@ -35,6 +35,20 @@ reference_value = sa.Table(
     comment="Labels with their origin",
 )
 
+label_origin = sa.Table(
+    "label_origin",
+    metadata,
+    column("origin", sa.Text, doc="Catalogue or method of labels", ucd="meta.id", primary_key=True),
+    column(
+        "evaluation_only",
+        sa.Boolean,
+        doc="Whether its labels are for evaluation, and in a selection only where it is asked for by name",
+        nullable=False,
+    ),
+    now_column("created_at", "When its first labels were loaded"),
+    comment="Origins of labels",
+)
+
 training_set = sa.Table(
     "training_set",
     metadata,
@@ -51,8 +65,22 @@ training_set = sa.Table(
     column("label_origin", sa.Text, doc="Origin of its labels", nullable=False),
     column("simulated", sa.Boolean, doc="Whether its labels or images are simulated", nullable=False),
     column("n_member", sa.BigInteger, doc="Number of members", ucd="meta.number", nullable=False),
-    column("hash", sa.Text, doc="Hash of members and splits", nullable=False),
+    column("hash", sa.Text, doc="Hash of members, pixels, labels and splits", nullable=False),
     now_column("created_at", "When it was frozen"),
+    column(
+        "properties",
+        sa.ARRAY(sa.Text),
+        doc="Properties its members are labelled with, in order",
+        nullable=False,
+        server_default="{}",
+    ),
+    column(
+        "options",
+        JSONB,
+        doc="How it was drawn: fractions of the split, size, property it is uniform over, number selected",
+        nullable=False,
+        server_default="{}",
+    ),
     comment="Frozen training sets",
 )
 
@@ -66,7 +94,8 @@ training_member = sa.Table(
         ondelete="CASCADE",
         primary_key=True,
     ),
-    reference("observation_id", "observation.observation_id", "Image", ondelete="CASCADE", primary_key=True),
+    # No reference: a member whose image leaves the archive stays, so that the loss can be told.
+    column("observation_id", sa.BigInteger, doc="Image", ucd="meta.id", primary_key=True, autoincrement=False),
     column("source_id", sa.BigInteger, doc="Source of the image", ucd="meta.id", nullable=False),
     column("galaxy_id", sa.BigInteger, doc="Galaxy of the image", ucd="meta.id", nullable=False),
     column(
@@ -75,6 +104,11 @@ training_member = sa.Table(
         doc="train, validation, calibration, test, or none for the seam between splits",
         nullable=False,
     ),
+    column("label_source_id", sa.BigInteger, doc="Source of the labels", ucd="meta.id"),
+    column("label", sa.ARRAY(sa.Double), doc="Labels when it was frozen, in the order of the set's properties"),
+    column("input_hash", sa.Text, doc="Hash of pixels and preprocessing when it was frozen"),
+    column("spectrum_observation_id", sa.BigInteger, doc="Spectrum, for selections that have one", ucd="meta.id"),
+    column("spectrum_hash", sa.Text, doc="SHA-256 of the spectrum's file when it was frozen"),
     one_of("split", ("train", "validation", "calibration", "test", "none")),
     sa.Index("ix_training_member_observation_id", "observation_id"),
     comment="Members of training sets, split by sky",

@@ -92,6 +92,12 @@ def write_galaxies(
             "specsfr_fib_p50) VALUES (%s, 'GALAXY', 1, 0.1, 0, 12, %s, %s)",
             (image_source + 1, label[k, 0], label[k, 1]),
         )
+        for name, value in zip(("log_mstar_fib", "log_ssfr_fib"), label[k], strict=True):
+            connection.execute(
+                "INSERT INTO archive.reference_value (source_id, property_id, origin, value) "
+                "SELECT %s, property_id, 'mpa-jhu', %s::real FROM archive.property WHERE name = %s",
+                (image_source + 1, value, name),
+            )
         observation = connection.execute(
             "INSERT INTO archive.observation (kind, source_id, release_id, data_file_id, row_index) "
             "VALUES ('image', %s, %s, %s, %s) RETURNING observation_id",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from galbase.ingest.labels import write_labels
 from galbase.ml import model_store
 from galbase.ml.backend import make_deterministic
 from galbase.ml.dataset import image_files, load_inputs
@@ -146,6 +147,7 @@ def test_shuffled_labels_score_at_chance(trained: tuple[Any, dict[str, Any]]) ->
                 "UPDATE archive.sdss_galaxy SET lgm_fib_p50 = %s, specsfr_fib_p50 = %s WHERE source_id = %s",
                 (*values[k][1:], source),
             )
+        write_labels(connection, np.array([row[0] for row in values]))
         create_training_set(connection, "shuffled", "galeffnet", seed=3)
     try:
         result = run_training(archive.url, request("shuffled", training_set="shuffled"))
@@ -156,6 +158,7 @@ def test_shuffled_labels_score_at_chance(trained: tuple[Any, dict[str, Any]]) ->
                     "UPDATE archive.sdss_galaxy SET lgm_fib_p50 = %s, specsfr_fib_p50 = %s WHERE source_id = %s",
                     (mass, ssfr, source),
                 )
+            write_labels(connection, np.array([row[0] for row in values]))
             connection.execute("UPDATE archive.model SET state = 'retired' WHERE name = 'shuffled'")
     for scores in result["test"].values():
         assert scores["network"]["sigma"] > 0.9 * scores["mean"]["sigma"]

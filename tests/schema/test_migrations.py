@@ -64,12 +64,20 @@ def test_catalogues_loaded_before_get_the_cell_indexes(fresh_archive: Any) -> No
         connection.execute("CREATE TABLE catalogue.without_positions (source_id bigint)")
         added = ("min_radius_arcsec", "nearest", "mutual_best", "epoch", "positions_hash", "state")
         connection.execute(
-            f"ALTER TABLE archive.crossmatch_run {', '.join(f'DROP COLUMN {name}' for name in added)}, "
+            f"ALTER TABLE archive.crossmatch_run {', '.join(f'DROP COLUMN {name} CASCADE' for name in added)}, "
             "ADD CONSTRAINT uq_crossmatch_run_left_release_id_right_release_id "
             "UNIQUE (left_release_id, right_release_id)".encode()
         )
         connection.execute("DROP TABLE archive.run_file, archive.file_overlap, archive.deferred_object")
         connection.execute("ALTER TABLE archive.data_file DROP COLUMN chunk_sha256")
+        connection.execute("DROP TABLE archive.label_origin CASCADE")
+        connection.execute("ALTER TABLE archive.training_set DROP COLUMN properties CASCADE, DROP COLUMN options")
+        kept = ("label_source_id", "label", "input_hash", "spectrum_observation_id", "spectrum_hash")
+        connection.execute(
+            f"ALTER TABLE archive.training_member {', '.join(f'DROP COLUMN {name} CASCADE' for name in kept)}, "
+            "ADD CONSTRAINT fk_training_member_observation_id FOREIGN KEY (observation_id) "
+            "REFERENCES archive.observation (observation_id) ON DELETE CASCADE".encode()
+        )
         connection.execute("UPDATE archive.alembic_version SET version_num = 'a0002'")
     upgrade(fresh_archive.config)
     with fresh_archive.connect() as connection:

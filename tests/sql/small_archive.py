@@ -104,16 +104,17 @@ def _photometry(connection: psycopg.Connection[Any], i: int, flux: Any, ivar: An
 def _spectrum(connection: psycopg.Connection[Any], i: int, label: float) -> None:
     connection.execute(
         "INSERT INTO archive.sdss_galaxy (source_id, specobjid, spectrotype, reliable, z, z_err, z_warning, sn_median, "
-        "lgm_fib_p50, specsfr_fib_p50) VALUES (%s, %s, %s, %s, 0.1, 0.001, %s, %s, %s, -10)",
+        "lgm_fib_p50, specsfr_fib_p50) VALUES (%s, %s, %s, %s, 0.1, 0.001, %s, %s, %s, %s)",
         (
             3000 + i, 2**63 + i, "QSO" if i == 1 else "GALAXY", 0 if i == 2 else 1, 4 if i == 3 else 0,
-            2.0 if i == 4 else 10.0, None if i == 5 else label,
+            2.0 if i == 4 else 10.0, label, None if i == 5 else -10,
         ),
     )  # fmt: skip
     connection.execute(
         "INSERT INTO archive.reference_value (source_id, property_id, origin, value, err) "
-        "SELECT %s, property_id, 'mpa-jhu', %s, 0.1 FROM archive.property WHERE name = 'log_mstar_fib'",
-        (3000 + i, label),
+        "SELECT %s, property_id, 'mpa-jhu', CASE name WHEN 'log_mstar_fib' THEN %s ELSE -10 END, 0.1 "
+        "FROM archive.property WHERE name = 'log_mstar_fib' OR name = 'log_ssfr_fib' AND %s",
+        (3000 + i, label, i != 5),
     )
 
 

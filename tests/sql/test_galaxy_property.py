@@ -137,7 +137,7 @@ def test_training_set_tells_who_is_out_and_why(small: Any) -> None:
     assert got[2] == (False, ["not reliable"])
     assert got[3] == (False, ["redshift warning"])
     assert got[4] == (False, ["S/N below 5"])
-    assert got[5] == (False, ["no fibre mass"])
+    assert got[5] == (False, ["no fibre sSFR"])
     assert got[7] == (False, ["image not kept"])
     assert got[45] == (False, ["no SDSS galaxy"])
     assert got[55] == (False, ["no SDSS galaxy", "no image"])

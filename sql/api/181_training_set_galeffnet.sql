@@ -1,0 +1,119 @@
+-- Zhong et al. 2024 (GalEffNet), section 2.1: spectrotype = 'GALAXY', reliable = 1, z > 0, no redshift warning,
+-- S/N_r >= 5, valid fibre mass and sSFR, best match within 3 arcsec of a source of the imaging, no duplicate entries;
+-- section 2.2: images in g, r and z (or some of them, section 4.3) that the preprocessing keeps. The S/N is MPA-JHU's
+-- median over the spectrum, the only one that the catalogue has. A chain of crossmatches may bring detections together
+-- that are not each other's nearest; TOPCAT's best match, which the authors used, is nearest both ways.
+--
+-- One row a galaxy: the spectrum and the image with the fewest reasons against them. All of it stands below the galaxy, so that
+-- any condition on it or join with it reaches the indexes; DISTINCT ON what is constant there and not LIMIT 1, with which
+-- a subquery never runs in parallel. OFFSET 0 keeps an expression from being computed wherever it is used.
+CREATE OR REPLACE FUNCTION api.selection_galeffnet(preprocess_config_id bigint, label_origin text)
+RETURNS TABLE (
+    galaxy_id bigint, ra double precision, "dec" double precision, hpx29 bigint, observation_id bigint,
+    image_source_id bigint, label_source_id bigint, label_origin text, log_mstar_fib double precision,
+    log_ssfr_fib double precision, z double precision, sn_median real, separation_arcsec double precision,
+    simulated boolean, selected boolean, reason_out text[])
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT g.galaxy_id, g.ra, g."dec", g.hpx29, b.observation_id, b.image_source_id, b.label_source_id, b.origin,
+           b.log_mstar_fib, b.log_ssfr_fib, b.z, b.sn_median, b.separation_arcsec, b.simulated,
+           cardinality(b.reason_out) = 0, b.reason_out
+    FROM archive.galaxy g
+    CROSS JOIN LATERAL (
+        SELECT DISTINCT ON (g.galaxy_id)
+               i.observation_id, i.source_id AS image_source_id, c.source_id AS label_source_id, l.origin,
+               l.log_mstar_fib, l.log_ssfr_fib, c.z::double precision AS z, c.sn_median, a.separation_arcsec,
+               coalesce(c.simulated, false) OR coalesce(i.simulated, false) AS simulated, w.reason_out
+        FROM (VALUES (0)) o (one)
+        LEFT JOIN api.spectroscopic_member c ON c.galaxy_id = g.galaxy_id
+        LEFT JOIN LATERAL api.source_label(c.source_id, selection_galeffnet.label_origin) l ON true
+        LEFT JOIN api.imaged_member i ON i.galaxy_id = g.galaxy_id
+        LEFT JOIN archive.preprocess p
+               ON p.observation_id = i.observation_id
+              AND p.preprocess_config_id = selection_galeffnet.preprocess_config_id
+        CROSS JOIN LATERAL (SELECT api.separation_arcsec(c.ra, c."dec", i.ra, i."dec") OFFSET 0) a (separation_arcsec)
+        CROSS JOIN LATERAL (
+            SELECT array_remove(ARRAY[
+                CASE WHEN c.source_id IS NULL THEN 'no SDSS galaxy' END,
+                CASE WHEN c.source_id IS NOT NULL AND c.spectrotype IS DISTINCT FROM 'GALAXY'
+                     THEN 'class is not GALAXY' END,
+                CASE WHEN c.source_id IS NOT NULL AND c.reliable IS DISTINCT FROM 1 THEN 'not reliable' END,
+                CASE WHEN c.source_id IS NOT NULL AND (c.z > 0) IS NOT TRUE THEN 'z is not positive' END,
+                CASE WHEN c.source_id IS NOT NULL AND c.z_warning IS DISTINCT FROM 0 THEN 'redshift warning' END,
+                CASE WHEN c.source_id IS NOT NULL AND (c.sn_median >= 5) IS NOT TRUE THEN 'S/N below 5' END,
+                CASE WHEN c.source_id IS NOT NULL AND l.log_mstar_fib IS NULL THEN 'no fibre mass' END,
+                CASE WHEN c.source_id IS NOT NULL AND l.log_ssfr_fib IS NULL THEN 'no fibre sSFR' END,
+                CASE WHEN i.source_id IS NULL THEN 'no image' END,
+                CASE WHEN NOT i.is_display AND NOT i.bands <@ '{g,r,z}' THEN 'image not in g, r, z' END,
+                CASE WHEN i.source_id IS NOT NULL AND p.kept IS NULL THEN 'not preprocessed' END,
+                CASE WHEN NOT p.kept THEN 'image not kept' END,
+                CASE WHEN a.separation_arcsec > 3 THEN 'farther than 3 arcsec' END,
+                CASE WHEN a.separation_arcsec > 0 AND EXISTS (
+                         SELECT FROM api.nearer_partner(
+                             c.source_id, c.release_id, i.source_id, i.release_id, a.separation_arcsec))
+                     THEN 'not the best match' END,
+                -- Bit 2 is DUPLICATE, see `galbase duplicates`.
+                CASE WHEN (coalesce(c.source_flag, 0) | coalesce(i.source_flag, 0)) & 2 <> 0 THEN 'duplicate' END
+                ], NULL) OFFSET 0
+        ) w (reason_out)
+        ORDER BY g.galaxy_id, cardinality(w.reason_out), i.priority, i.release_id, i.observation_id, c.priority,
+                 c.member_separation_arcsec, c.source_id, l.origin
+    ) b;
+END;
+COMMENT ON FUNCTION api.selection_galeffnet(bigint, text) IS
+'The selection of the GalEffNet paper (Zhong et al. 2024, section 2.1) over all galaxies, with the verdicts of a preprocessing configuration and labels of an origin (NULL: any that is not for evaluation only).
+galaxy_id: Galaxy [ucd: meta.id;meta.main]
+ra: Right ascension of the galaxy, ICRS [unit: deg] [ucd: pos.eq.ra;meta.main]
+dec: Declination of the galaxy, ICRS [unit: deg] [ucd: pos.eq.dec;meta.main]
+hpx29: HEALPix nested pixel of order 29 of the galaxy [ucd: pos.healpix]
+observation_id: The galaxy''s image [ucd: meta.id]
+image_source_id: Member at the image''s position [ucd: meta.id]
+label_source_id: Member that the labels belong to [ucd: meta.id]
+label_origin: Catalogue or method of the labels [ucd: meta.id]
+log_mstar_fib: log10 of stellar mass within 3 arcsec [solMass] [unit: ''dex''] [ucd: phys.mass]
+log_ssfr_fib: log10 of specific star formation rate within 3 arcsec [1/yr] [unit: ''dex''] [ucd: phys.SFR]
+z: Spectroscopic redshift [ucd: src.redshift]
+sn_median: Median signal-to-noise ratio per pixel of the spectrum [ucd: stat.snr;spect]
+separation_arcsec: Separation of the image''s source from the label''s [unit: arcsec] [ucd: pos.angDistance]
+simulated: Whether the image or the label is simulated [ucd: meta.code]
+selected: Whether the galaxy is in the selection [ucd: meta.code]
+reason_out: Why it is not; empty if it is [ucd: meta.note]';
+CREATE OR REPLACE VIEW api.training_set_galeffnet AS
+SELECT t.*
+FROM (SELECT max(k.preprocess_config_id) FROM archive.preprocess_config k WHERE k.name = 'galeffnet') k (own_config_id)
+CROSS JOIN LATERAL api.selection_galeffnet(k.own_config_id, 'mpa-jhu') t;
+COMMENT ON VIEW api.training_set_galeffnet IS
+    'The selection of the GalEffNet paper (Zhong et al. 2024, section 2.1) over all galaxies: who is in, and why '
+    'the others are out. Labels are MPA-JHU''s, verdicts those of the newest configuration named galeffnet.';
+COMMENT ON COLUMN api.training_set_galeffnet.galaxy_id IS
+    'Galaxy [ucd: meta.id;meta.main]';
+COMMENT ON COLUMN api.training_set_galeffnet.ra IS
+    'Right ascension of the galaxy, ICRS [unit: deg] [ucd: pos.eq.ra;meta.main]';
+COMMENT ON COLUMN api.training_set_galeffnet."dec" IS
+    'Declination of the galaxy, ICRS [unit: deg] [ucd: pos.eq.dec;meta.main]';
+COMMENT ON COLUMN api.training_set_galeffnet.hpx29 IS
+    'HEALPix nested pixel of order 29 of the galaxy [ucd: pos.healpix]';
+COMMENT ON COLUMN api.training_set_galeffnet.observation_id IS
+    'The galaxy''s image [ucd: meta.id]';
+COMMENT ON COLUMN api.training_set_galeffnet.image_source_id IS
+    'Member at the image''s position [ucd: meta.id]';
+COMMENT ON COLUMN api.training_set_galeffnet.label_source_id IS
+    'Member that the labels belong to [ucd: meta.id]';
+COMMENT ON COLUMN api.training_set_galeffnet.label_origin IS
+    'Catalogue or method of the labels [ucd: meta.id]';
+COMMENT ON COLUMN api.training_set_galeffnet.log_mstar_fib IS
+    'log10 of stellar mass within 3 arcsec [solMass] [unit: ''dex''] [ucd: phys.mass]';
+COMMENT ON COLUMN api.training_set_galeffnet.log_ssfr_fib IS
+    'log10 of specific star formation rate within 3 arcsec [1/yr] [unit: ''dex''] [ucd: phys.SFR]';
+COMMENT ON COLUMN api.training_set_galeffnet.z IS
+    'Spectroscopic redshift [ucd: src.redshift]';
+COMMENT ON COLUMN api.training_set_galeffnet.sn_median IS
+    'Median signal-to-noise ratio per pixel of the spectrum [ucd: stat.snr;spect]';
+COMMENT ON COLUMN api.training_set_galeffnet.separation_arcsec IS
+    'Separation of the image''s source from the label''s [unit: arcsec] [ucd: pos.angDistance]';
+COMMENT ON COLUMN api.training_set_galeffnet.simulated IS
+    'Whether the image or the label is simulated [ucd: meta.code]';
+COMMENT ON COLUMN api.training_set_galeffnet.selected IS
+    'Whether the galaxy is in the selection [ucd: meta.code]';
+COMMENT ON COLUMN api.training_set_galeffnet.reason_out IS
+    'Why it is not; empty if it is [ucd: meta.note]';
