@@ -6,6 +6,7 @@ import typer
 
 from galbase.ingest.commands_catalogue import catalogue
 from galbase.ingest.commands_images import images
+from galbase.ingest.commands_labels import labels
 from galbase.ingest.commands_spectra import spectra
 
 ingest = typer.Typer(
@@ -17,4 +18,5 @@ ingest = typer.Typer(
 )
 ingest.command("catalogue")(catalogue)
 ingest.command("images")(images)
+ingest.command("labels")(labels)
 ingest.command("spectra")(spectra)

@@ -327,5 +327,8 @@ def _frozen(connection: psycopg.Connection[Any], training_set: TrainingSet) -> t
         "WHERE m.training_set_id = %s ORDER BY m.source_id, m.observation_id",
         (training_set.training_set_id,),
     ).fetchall()
-    images = [LabelledImage(*row[:7], tuple(row[7]), row[8], row[9]) for row in rows]
-    return images, [str(row[10]) for row in rows]
+    images = [
+        LabelledImage(observation, source, galaxy, ra, dec, digest, labeller, tuple(label), spectrum, spectrum_hash)
+        for observation, source, galaxy, ra, dec, digest, labeller, label, spectrum, spectrum_hash, _ in rows
+    ]
+    return images, [str(row[-1]) for row in rows]

@@ -31,6 +31,8 @@ reference_value = sa.Table(
     column("err", sa.Double, doc="One sigma, in the property's unit", ucd="stat.error"),
     column("q16", sa.Double, doc="16th percentile, in the property's unit"),
     column("q84", sa.Double, doc="84th percentile, in the property's unit"),
+    reference("data_file_id", "data_file.data_file_id", "File of labels it came from; NULL for a catalogue's"),
+    sa.Index("ix_reference_value_data_file_id", "data_file_id", postgresql_where=sa.text("data_file_id IS NOT NULL")),
     sa.CheckConstraint("value <> 'NaN' AND abs(value) < 'Infinity'", name="value"),
     comment="Labels with their origin",
 )

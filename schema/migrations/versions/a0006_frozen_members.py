@@ -19,6 +19,15 @@ def upgrade() -> None:
         "CONSTRAINT pk_label_origin PRIMARY KEY (origin))"
     )
     run(
+        "ALTER TABLE archive.reference_value ADD COLUMN data_file_id BIGINT, "
+        "ADD CONSTRAINT fk_reference_value_data_file_id FOREIGN KEY (data_file_id) "
+        "REFERENCES archive.data_file (data_file_id)"
+    )
+    run(
+        "CREATE INDEX ix_reference_value_data_file_id ON archive.reference_value (data_file_id) "
+        "WHERE data_file_id IS NOT NULL"
+    )
+    run(
         "ALTER TABLE archive.training_set "
         "ADD COLUMN properties TEXT[] DEFAULT '{}' NOT NULL, "
         "ADD COLUMN options JSONB DEFAULT '{}' NOT NULL"
