@@ -201,6 +201,7 @@ class PreprocessConfig:
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+_NEVER = 10**6
 PRESETS: dict[str, PreprocessConfig] = {
     "galeffnet": PreprocessConfig(),
     "galeffnet_code": PreprocessConfig(
@@ -212,6 +213,18 @@ PRESETS: dict[str, PreprocessConfig] = {
         mask_space="flux",
         second_check_pixels=0,
         second_check_count="labels",
+    ),
+    # GPM-ResNet, section 2.2: GalEffNet's steps with another enlargement and one blend check, on the whole image.
+    "gpm_resnet": PreprocessConfig(enlargement=1.4, second_check_regions=_NEVER, stamp_px=152),
+    # MMLforGalAM, section 2.2.2: GalEffNet's masks and one blend check on SDSS cutouts of 128 pixels, without a limit
+    # of size. The crop to the target and its resampling to 128 pixels are the network's input, and no verdict.
+    "mmlforgalam": PreprocessConfig(
+        max_radius_px=float(_NEVER),
+        max_radius_arcsec=float(_NEVER),
+        reference_scale_arcsec=0.396,
+        second_check_regions=_NEVER,
+        image_px=128,
+        stamp_px=128,
     ),
 }
 

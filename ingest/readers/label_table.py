@@ -90,12 +90,12 @@ def read_labels(
     """
     lower = table.lower()
     wanted = {prop.name: lower[prop.name] for prop in PROPERTIES if prop.name in lower}
-    for prop, column in (columns or {}).items():
+    for prop, named in (columns or {}).items():
         if prop not in _BASE:
             raise GalbaseError(f"there is no property {prop!r}; the properties are {', '.join(_BASE)}.")
-        found = table.columns.get(column) or lower.get(column.lower())
+        found = table.columns.get(named) or lower.get(named.lower())
         if found is None:
-            raise GalbaseError(f"{name} has no column {column!r}; the columns are {', '.join(table.columns)}.")
+            raise GalbaseError(f"{name} has no column {named!r}; the columns are {', '.join(table.columns)}.")
         wanted[prop] = found
     if not wanted:
         raise GalbaseError(

@@ -58,9 +58,11 @@ BEGIN ATOMIC
     JOIN archive.data_release r ON r.release_id = s.release_id
     WHERE v.property_id = (SELECT pr.property_id FROM archive.property pr
                            WHERE pr.name = reference_label.property_name)
-    ORDER BY m.galaxy_id, r.priority, m.separation_arcsec, m.source_id, v.origin;
+    ORDER BY m.galaxy_id, v.origin IN (SELECT e.origin FROM archive.label_origin e WHERE e.evaluation_only), r.priority,
+             m.separation_arcsec, m.source_id, v.origin;
 END;
 COMMENT ON FUNCTION api.reference_label(text) IS
-'The label of a property for each galaxy that has one, in the property''s unit: of several, that of the release that comes first and the source nearest to the galaxy.
+'The label of a property for each galaxy that has one, in the property''s unit: of several, that of the release that comes first and the source nearest to the galaxy, those for evaluation only last.
 galaxy_id: Galaxy [ucd: meta.id;meta.main]
-source_id: Source the label belongs to [ucd: meta.id]';
+source_id: Source the label belongs to [ucd: meta.id]
+origin: Catalogue or method of the label [ucd: meta.id]';
