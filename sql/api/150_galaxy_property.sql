@@ -42,7 +42,13 @@ SELECT
     r5.err AS log_sfr_tot_ref_err, r5.origin AS log_sfr_tot_ref_origin, p6.value AS oh12, p6.err AS oh12_err,
     p6.q025 AS oh12_q025, p6.q05 AS oh12_q05, p6.q16 AS oh12_q16, p6.q50 AS oh12_q50, p6.q84 AS oh12_q84,
     p6.q95 AS oh12_q95, p6.q975 AS oh12_q975, p6.flag AS oh12_flag, p6.model AS oh12_model,
-    p6.source_id AS oh12_source_id, r6.value AS oh12_ref, r6.err AS oh12_ref_err, r6.origin AS oh12_ref_origin
+    p6.source_id AS oh12_source_id, r6.value AS oh12_ref, r6.err AS oh12_ref_err, r6.origin AS oh12_ref_origin, p7.value
+    AS log_age, p7.err AS log_age_err, p7.q025 AS log_age_q025, p7.q05 AS log_age_q05, p7.q16 AS log_age_q16, p7.q50 AS
+    log_age_q50, p7.q84 AS log_age_q84, p7.q95 AS log_age_q95, p7.q975 AS log_age_q975, p7.flag AS log_age_flag,
+    p7.model AS log_age_model, p7.source_id AS log_age_source_id, r7.value AS log_age_ref, r7.err AS log_age_ref_err,
+    r7.origin AS log_age_ref_origin, p8.value AS mh, p8.err AS mh_err, p8.q025 AS mh_q025, p8.q05 AS mh_q05, p8.q16 AS
+    mh_q16, p8.q50 AS mh_q50, p8.q84 AS mh_q84, p8.q95 AS mh_q95, p8.q975 AS mh_q975, p8.flag AS mh_flag, p8.model AS
+    mh_model, p8.source_id AS mh_source_id, r8.value AS mh_ref, r8.err AS mh_ref_err, r8.origin AS mh_ref_origin
 FROM archive.galaxy g
 LEFT JOIN api.galaxy_redshift z ON z.galaxy_id = g.galaxy_id
 LEFT JOIN api.galaxy_photometry l ON l.galaxy_id = g.galaxy_id
@@ -58,7 +64,11 @@ LEFT JOIN api.reference_label('log_ssfr_tot') r4 ON r4.galaxy_id = g.galaxy_id
 LEFT JOIN api.served_prediction('log_sfr_tot') p5 ON p5.galaxy_id = g.galaxy_id
 LEFT JOIN api.reference_label('log_sfr_tot') r5 ON r5.galaxy_id = g.galaxy_id
 LEFT JOIN api.served_prediction('oh12') p6 ON p6.galaxy_id = g.galaxy_id
-LEFT JOIN api.reference_label('oh12') r6 ON r6.galaxy_id = g.galaxy_id;
+LEFT JOIN api.reference_label('oh12') r6 ON r6.galaxy_id = g.galaxy_id
+LEFT JOIN api.served_prediction('log_age') p7 ON p7.galaxy_id = g.galaxy_id
+LEFT JOIN api.reference_label('log_age') r7 ON r7.galaxy_id = g.galaxy_id
+LEFT JOIN api.served_prediction('mh') p8 ON p8.galaxy_id = g.galaxy_id
+LEFT JOIN api.reference_label('mh') r8 ON r8.galaxy_id = g.galaxy_id;
 COMMENT ON VIEW api.galaxy_property IS
     'One row a galaxy: survey columns, AB magnitudes, labels (_ref), and what the served models predict, with intervals. '
     'A value of a model trained on simulations is NULL for an image that is not simulated; api.prediction_all has it.';
@@ -304,3 +314,59 @@ COMMENT ON COLUMN api.galaxy_property.oh12_ref IS
 COMMENT ON COLUMN api.galaxy_property.oh12_ref_err IS
     'One sigma of oh12_ref [unit: ''dex''] [ucd: stat.error;phys.abund.Z]';
 COMMENT ON COLUMN api.galaxy_property.oh12_ref_origin IS 'Catalogue or method of oh12_ref [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_age IS
+    'Predicted log10 of luminosity-weighted stellar age within 3 arcsec [yr] [unit: ''dex''] [ucd: time.age]';
+COMMENT ON COLUMN api.galaxy_property.log_age_err IS
+    'One sigma of log_age: half its calibrated 68 % interval [unit: ''dex''] [ucd: stat.error;time.age]';
+COMMENT ON COLUMN api.galaxy_property.log_age_q025 IS
+    '2.5 % quantile of log_age, calibrated [unit: ''dex''] [ucd: time.age;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_age_q05 IS
+    '5 % quantile of log_age, calibrated [unit: ''dex''] [ucd: time.age;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_age_q16 IS
+    '16 % quantile of log_age, calibrated [unit: ''dex''] [ucd: time.age;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_age_q50 IS
+    '50 % quantile of log_age, calibrated [unit: ''dex''] [ucd: time.age;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_age_q84 IS
+    '84 % quantile of log_age, calibrated [unit: ''dex''] [ucd: time.age;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_age_q95 IS
+    '95 % quantile of log_age, calibrated [unit: ''dex''] [ucd: time.age;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_age_q975 IS
+    '97.5 % quantile of log_age, calibrated [unit: ''dex''] [ucd: time.age;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.log_age_flag IS
+    'Flag of log_age, bits of registry ''prediction'' in flag_definition [ucd: meta.code.qual]';
+COMMENT ON COLUMN api.galaxy_property.log_age_model IS 'Model that predicted log_age [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_age_source_id IS
+    'Member whose image or spectrum log_age was read from [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.log_age_ref IS
+    'Label: log10 of luminosity-weighted stellar age within 3 arcsec [yr] [unit: ''dex''] [ucd: time.age]';
+COMMENT ON COLUMN api.galaxy_property.log_age_ref_err IS
+    'One sigma of log_age_ref [unit: ''dex''] [ucd: stat.error;time.age]';
+COMMENT ON COLUMN api.galaxy_property.log_age_ref_origin IS 'Catalogue or method of log_age_ref [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.mh IS
+    'Predicted luminosity-weighted stellar metallicity [M/H] within 3 arcsec [unit: ''dex''] [ucd: phys.abund.Z]';
+COMMENT ON COLUMN api.galaxy_property.mh_err IS
+    'One sigma of mh: half its calibrated 68 % interval [unit: ''dex''] [ucd: stat.error;phys.abund.Z]';
+COMMENT ON COLUMN api.galaxy_property.mh_q025 IS
+    '2.5 % quantile of mh, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.mh_q05 IS
+    '5 % quantile of mh, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.mh_q16 IS
+    '16 % quantile of mh, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.mh_q50 IS
+    '50 % quantile of mh, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.mh_q84 IS
+    '84 % quantile of mh, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.mh_q95 IS
+    '95 % quantile of mh, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.mh_q975 IS
+    '97.5 % quantile of mh, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
+COMMENT ON COLUMN api.galaxy_property.mh_flag IS
+    'Flag of mh, bits of registry ''prediction'' in flag_definition [ucd: meta.code.qual]';
+COMMENT ON COLUMN api.galaxy_property.mh_model IS 'Model that predicted mh [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.mh_source_id IS
+    'Member whose image or spectrum mh was read from [ucd: meta.id]';
+COMMENT ON COLUMN api.galaxy_property.mh_ref IS
+    'Label: luminosity-weighted stellar metallicity [M/H] within 3 arcsec [unit: ''dex''] [ucd: phys.abund.Z]';
+COMMENT ON COLUMN api.galaxy_property.mh_ref_err IS
+    'One sigma of mh_ref [unit: ''dex''] [ucd: stat.error;phys.abund.Z]';
+COMMENT ON COLUMN api.galaxy_property.mh_ref_origin IS 'Catalogue or method of mh_ref [ucd: meta.id]';

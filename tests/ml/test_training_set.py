@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from galbase.ingest.releases import drop_release
 from galbase.ml.fractions import parse_fractions
 from galbase.ml.selection import select_images, selection_named
 from galbase.ml.splits import split_by_sky
@@ -116,6 +117,17 @@ def test_a_change_since_freezing_is_noticed_and_told(filled: tuple[Any, Any], st
         connection.execute(statement.encode(), (galaxies.source_id[7],))
         with pytest.raises(GalbaseError, match=f"no longer what was frozen .*{CHANGES[statement]}"):
             members(connection, made)
+        connection.rollback()
+
+
+def test_a_dropped_release_is_refused_or_told(filled: tuple[Any, Any]) -> None:
+    archive, _ = filled
+    with archive.connect() as connection:
+        made = create_training_set(connection, "frozen", "galeffnet", seed=3)
+        with pytest.raises(GalbaseError, match="training set frozen was frozen from its images"):
+            drop_release(connection, "round-images")
+        drop_release(connection, "round-spectra")
+        assert drift(connection, made) == {"galaxy changed": 700, "label gone": 700}
         connection.rollback()
 
 

@@ -219,7 +219,7 @@ def test_users_view_survives_columns_at_the_end(fresh_archive: Any) -> None:
         connection.execute("CREATE SCHEMA mine")
         connection.execute("CREATE VIEW mine.bright AS SELECT galaxy_id, mag_r FROM api.galaxy_property")
         oid = connection.execute("SELECT 'mine.bright'::regclass::oid").fetchone()
-        texts = changed("AS oh12_ref_origin\n", "AS oh12_ref_origin, g.n_member AS n_again\n")
+        texts = changed("AS mh_ref_origin\n", "AS mh_ref_origin, g.n_member AS n_again\n")
         texts.append(("900.sql", "COMMENT ON COLUMN api.galaxy_property.n_again IS 'Number of detections';"))
         report = install(connection, sources=texts)
         assert report.dropped == ()

@@ -1,6 +1,6 @@
 """Galaxies that fail the papers' criteria in many ways, loaded by the real ingests from files of the surveys' layouts.
 
-Galaxy k has its own place, 3 arcmin from the next; what is true of it is kept in plain Python.
+Galaxy k has its own place, 2 degrees from the next; what is true of it is kept in plain Python.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def draw(seed: int = 5) -> list[Truth]:
             label = {name: pick([9.5], [float("nan")]) for name in ("LOG_AGE", "MH")}
         made.append(
             Truth(
-                ra=150 + (k % 12) * 0.05, dec=2 + (k // 12) * 0.05,
+                ra=150 + (k % 12) * 1.9, dec=2 + (k // 12) * 1.9,
                 kind=pick(["EXP"], ["REX", "DEV", "SER"], 0.4),
                 sdss=sdss,
                 image=pick(["round"], ["flat", "later", None], 0.2),
@@ -117,8 +117,8 @@ def special() -> list[Truth]:
     spectrum = {"Z": 0.1, "ZWARNING": 0, "SN_MEDIAN_ALL": 9.0, "low": 3800.0, "high": 9200.0}
     label = {"LOG_AGE": 9.5, "MH": 0.0}
     return [
-        Truth(152.0, 2.0, "EXP", good, "round", None, spectrum, label, 1.1, flag={"not the best match"}),
-        Truth(152.1, 2.0, "EXP", good, "round", None, spectrum, label, 0.2, flag={"duplicate"}),
+        Truth(100.0, 2.0, "EXP", good, "round", None, spectrum, label, 1.1, flag={"not the best match"}),
+        Truth(100.1, 2.0, "EXP", good, "round", None, spectrum, label, 0.2, flag={"duplicate"}),
     ]
 
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
+from astropy.table import Table
 
-from tests.sql.selection_archive import Truth, fill
+from galbase.ingest.label_file import LabelOptions, ingest_labels
+from galbase.ingest.preprocess.config import preset
+from galbase.ingest.releases import require_release
+from galbase.ml.selection import SELECTIONS, select_images
+from galbase.ml.training_set import create_training_set, find_training_set, members
+from galbase.schema.errors import GalbaseError
+from tests.end_to_end.selection_archive import Truth, fill
 
 VIEWS = {
     "galeffnet": "training_set_galeffnet",
@@ -19,9 +30,15 @@ VIEWS = {
 
 
 @pytest.fixture(scope="module")
-def filled(archive: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[Truth]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the files are."""
+    return tmp_path_factory.mktemp("survey")
+
+
+@pytest.fixture(scope="module")
+def filled(archive: Any, folder: Path) -> tuple[Any, list[Truth]]:
     """The archive, and what is true of its galaxies."""
-    return archive, fill(archive, tmp_path_factory.mktemp("survey"))
+    return archive, fill(archive, folder)
 
 
 def of_image(galaxy: Truth, which: str, bands: str, own: str) -> list[str]:
@@ -222,3 +239,109 @@ def test_a_condition_on_the_galaxy_reaches_the_indexes(filled: Any, view: str, c
     assert scanned <= small
     assert sorts
     assert not any(sorts)
+
+
+LABELS = {
+    "galeffnet": ("LGM_FIB_P50", "SPECSFR_FIB_P50"),
+    "gpm_resnet": ("OH_P50",),
+    "mmlforgalam": ("LOG_AGE", "MH"),
+}
+
+
+@pytest.mark.parametrize("selection", LABELS)
+def test_training_sets_hold_what_the_views_select(filled: Any, selection: str) -> None:
+    archive, galaxies = filled
+    wanted = {
+        f"9010-1-{k}": tuple(({**(galaxy.sdss or {}), **galaxy.label})[name] for name in LABELS[selection])
+        for k, galaxy in enumerate(galaxies[:-2])
+        if set() in expected(galaxy, selection)
+    }
+    with archive.connect() as connection:
+        (config,) = connection.execute(
+            "SELECT preprocess_config_id FROM archive.preprocess_config WHERE hash = %s",
+            (preset(selection).hash(),),
+        ).fetchone()
+        found = select_images(connection, SELECTIONS[selection], config)
+        names = dict(
+            connection.execute(
+                "SELECT m.galaxy_id, s.native_id FROM archive.galaxy_member m JOIN archive.source s USING (source_id) "
+                "JOIN archive.data_release r USING (release_id) WHERE r.release = 'ls'"
+            ).fetchall()
+        )
+    # The objects from 900 on make places crowded.
+    got = {names[image.galaxy_id]: image.label for image in found.images}
+    got = {name: label for name, label in got.items() if int(name.rsplit("-", 1)[1]) < 900}
+    assert set(got) == set(wanted)
+    for name, label in wanted.items():
+        assert got[name] == pytest.approx(label, rel=1e-6)
+    assert found.simulated == (selection == "mmlforgalam")
+    assert found.label_origin == ("ppxf" if selection == "mmlforgalam" else "mpa-jhu")
+    assert all((image.spectrum_hash is not None) == (selection == "mmlforgalam") for image in found.images)
+
+
+def test_the_commands_freeze_list_and_show(filled: Any, folder: Path) -> None:
+    archive, galaxies = filled
+
+    def galbase(*words: Any, status: int = 0) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-m", "galbase.schema.cli", "training-set", *map(str, words), "--json"],
+            env=archive.env, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == status, done.stderr
+        return json.loads(done.stdout) if done.stdout else done.stderr
+
+    made = galbase("create", "metal", "--selection", "gpm_resnet", "--as-published", "--seed", 4)
+    n_selected = sum(set() in expected(galaxy, "gpm_resnet") for galaxy in galaxies)
+    assert (made["n_selected"], made["n_member"], made["calibration"]) == (n_selected, n_selected, 0)
+    flat = galbase(
+        "create", "mass", "--selection", "gpm_resnet", "--property", "log_mstar_fib", "--uniform-over", "log_mstar_fib",
+        "--size", 20, "--fractions", "5:3:2", "--seed", 4,
+    )  # fmt: skip
+    assert flat["n_member"] == 20
+    galbase("create", "ages", "--selection", "mmlforgalam", "--fractions", "5:3:2", "--seed", 4)
+    assert [each["name"] for each in galbase("list")["training_sets"]] == ["ages", "mass", "metal"]
+    galbase("create", "none", "--selection", "mmlforgalam", "--label-origin", "nobody", status=1)
+    galbase("create", "none", "--selection", "mmlforgalam", "--fractions", "5", status=2)
+    shown = galbase("show", "ages")
+    assert (shown["properties"], shown["label_origin"], shown["unchanged"], shown["drift"]) == (
+        ["log_age", "mh"], "ppxf", True, {},
+    )  # fmt: skip
+    # A label of one member changes, and comes back.
+    labels = Table.read(folder / "labels.fits")
+    with archive.connect(autocommit=True) as connection:
+        ages = find_training_set(connection, "ages")
+        frozen, _ = members(connection, ages)
+        (native,) = connection.execute(
+            "SELECT native_id FROM archive.source WHERE source_id = %s", (frozen[3].label_source_id,)
+        ).fetchone()
+        row = [str(each) for each in labels["SPECOBJID"].tolist()].index(native)
+        before = labels["LOG_AGE"][row]
+        for value, drift in ((before + 0.5, {"label changed": 1}), (before, {})):
+            labels["LOG_AGE"][row] = value
+            labels.write(folder / "labels.fits", overwrite=True)
+            ingest_labels(
+                connection, require_release(connection, "sdss"), [folder / "labels.fits"], LabelOptions("ppxf")
+            )
+            shown = galbase("show", "ages")
+            assert (shown["drift"], shown["unchanged"], shown["hash"]) == (drift, not drift, ages.hash)
+            where = connection.execute("SELECT observation_id, reason FROM api.training_set_drift").fetchall()
+            assert where == [(frozen[3].observation_id, reason) for reason in drift]
+        # The spectrum's file becomes another.
+        connection.execute(
+            "UPDATE archive.data_file SET sha256 = 'other' WHERE data_file_id = (SELECT data_file_id FROM "
+            "archive.observation WHERE observation_id = %s)",
+            (frozen[3].spectrum_observation_id,),
+        )
+        with pytest.raises(GalbaseError, match="spectrum changed: 1"):
+            members(connection, ages)
+
+
+def test_labels_of_two_origins_do_not_mix(filled: Any, folder: Path) -> None:
+    archive, _ = filled
+    labels = Table.read(folder / "labels.fits")
+    labels[:10].write(folder / "more.fits")
+    with archive.connect(autocommit=True) as connection:
+        release = require_release(connection, "sdss")
+        ingest_labels(connection, release, [folder / "more.fits"], LabelOptions("a-better-one"))
+        with pytest.raises(GalbaseError, match="several origins: a-better-one, ppxf"):
+            create_training_set(connection, "mixed", "mmlforgalam", seed=4)
