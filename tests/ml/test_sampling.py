@@ -36,7 +36,7 @@ def test_the_shape_of_a_skewed_label_is_gone() -> None:
     assert len(drawn) == 25_000
     # The thin tail is taken whole, and the rest is flat, where the label itself was not.
     np.testing.assert_array_equal(got[:2], there[:2])
-    assert got[4:].max() - got[4:].min() <= 5
+    assert got[4:].max() < 1.03 * got[4:].min()
     assert there[4:].max() > 3 * there[4:].min()
 
 
