@@ -84,7 +84,8 @@ def _by_id(
 ) -> tuple[Ints, Rejected]:
     column = _id_column(table, name, id_column)
     cleaned = clean(column, sentinels)
-    natives = ids_of(FileColumn(column.name, np.ma.getdata(cleaned.values), np.ma.getmaskarray(cleaned.values)))
+    ids = ids_of(FileColumn(column.name, np.ma.getdata(cleaned.values), np.ma.getmaskarray(cleaned.values)))
+    natives = [native.decode() or None for native in ids.tolist()]
     wanted = sorted({native for native in natives if native is not None})
     found: dict[str, int] = dict(
         connection.execute(

@@ -223,7 +223,7 @@ def select_images(
     spectrum = sql.SQL("NULL, NULL"), sql.SQL("")
     if selection.has_spectrum:
         spectrum = (
-            sql.SQL("t.spectrum_observation_id, f.sha256"),
+            sql.SQL("t.spectrum_observation_id, coalesce(f.sha256, f.chunk_sha256)"),
             sql.SQL(
                 "JOIN archive.observation x ON x.observation_id = t.spectrum_observation_id "
                 "JOIN archive.data_file f ON f.data_file_id = x.data_file_id "

@@ -31,7 +31,8 @@ CROSS JOIN LATERAL unnest(array_remove(ARRAY[
           AND (g.galaxy_id, n.galaxy_id, o.source_id) IS DISTINCT FROM (m.galaxy_id, m.galaxy_id, m.source_id)
          THEN 'galaxy changed' END,
     CASE WHEN m.spectrum_observation_id IS NOT NULL AND x.observation_id IS NULL THEN 'spectrum gone' END,
-    CASE WHEN x.observation_id IS NOT NULL AND f.sha256 IS DISTINCT FROM m.spectrum_hash THEN 'spectrum changed' END
+    CASE WHEN x.observation_id IS NOT NULL AND coalesce(f.sha256, f.chunk_sha256) IS DISTINCT FROM m.spectrum_hash
+         THEN 'spectrum changed' END
     ], NULL)) w (reason);
 COMMENT ON VIEW api.training_set_drift IS
     'What has changed since a training set was frozen: a row for each member and reason, none for one that is as it was.';

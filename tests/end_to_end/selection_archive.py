@@ -15,7 +15,8 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from galbase.ingest.catalogue_file import CatalogueOptions, ingest_catalogues
+from galbase.ingest.catalogue_job import run_catalogues
+from galbase.ingest.catalogue_options import CatalogueOptions
 from galbase.ingest.crossmatch import CrossmatchOptions
 from galbase.ingest.crossmatch_job import run_crossmatch
 from galbase.ingest.duplicates import flag_duplicates
@@ -140,15 +141,15 @@ def fill(archive: Any, folder: Path) -> list[Truth]:
             name: add_release(connection, name, survey="trial", priority=k, simulated=name == "gri")[0]
             for k, name in enumerate(("ls", "gri", "sdss", "third"))
         }
-        _sdss(folder, connection, releases["sdss"], galaxies, extra)
-        _images(folder, connection, releases, galaxies, extra, "first")
+        _sdss(archive, folder, connection, releases["sdss"], galaxies, extra)
+        _images(archive, folder, connection, releases, galaxies, extra, "first")
         third = Table({"id": [1], "ra": [extra[0].ra], "dec": [extra[0].dec]})
         third.write(folder / "third.csv", format="ascii.csv")
-        ingest_catalogues(connection, releases["third"], [folder / "third.csv"], CatalogueOptions())
+        run_catalogues(archive.config, "third", [folder / "third.csv"], CatalogueOptions())
     for release, config in (("ls", "galeffnet"), ("ls", "gpm_resnet"), ("gri", "mmlforgalam")):
         run_preprocess(archive.config, release=release, preprocess=preset(config), name=config, workers=1)
     with archive.connect(autocommit=True) as connection:
-        _images(folder, connection, releases, galaxies, [], "later")
+        _images(archive, folder, connection, releases, galaxies, [], "later")
     for left, right in (("ls", "sdss"), ("gri", "sdss"), ("ls", "third"), ("third", "sdss")):
         run_crossmatch(archive.config, left, right, CrossmatchOptions(5.0), workers=1)
     with archive.connect(autocommit=True) as connection:
@@ -158,7 +159,7 @@ def fill(archive: Any, folder: Path) -> list[Truth]:
     return galaxies + extra
 
 
-def _sdss(folder: Path, connection: Any, release: Any, galaxies: list[Truth], extra: list[Truth]) -> None:
+def _sdss(archive: Any, folder: Path, connection: Any, release: Any, galaxies: list[Truth], extra: list[Truth]) -> None:
     with_sdss = [galaxy for galaxy in (*galaxies, *extra) if galaxy.sdss is not None]
     n = len(with_sdss)
     table = galspec(n + 1)
@@ -174,7 +175,7 @@ def _sdss(folder: Path, connection: Any, release: Any, galaxies: list[Truth], ex
     # The nearest spectrum to the crowded image, itself nearest to another image.
     table["RA"][n], table["DEC"][n] = extra[0].ra, extra[0].dec + 1.5 * ARCSEC
     table.write(folder / "galSpec.fits")
-    ingest_catalogues(connection, release, [folder / "galSpec.fits"], CatalogueOptions())
+    run_catalogues(archive.config, "sdss", [folder / "galSpec.fits"], CatalogueOptions())
     labels = Table({"SPECOBJID": np.array([galaxy.specobjid for galaxy in with_sdss], np.uint64)})
     for name in ("LOG_AGE", "MH"):
         labels[name] = np.array([galaxy.label[name] for galaxy in with_sdss], "f4")
@@ -209,7 +210,13 @@ def _spectrum(path: Path, galaxy: Truth) -> None:
 
 
 def _images(
-    folder: Path, connection: Any, releases: dict[str, Any], galaxies: list[Truth], extra: list[Truth], when: str
+    archive: Any,
+    folder: Path,
+    connection: Any,
+    releases: dict[str, Any],
+    galaxies: list[Truth],
+    extra: list[Truth],
+    when: str,
 ) -> None:
     """Legacy Survey shards and catalogue, and gri cutouts; `later` are those that came after the preprocessing."""
     later = when == "later"
@@ -235,7 +242,7 @@ def _images(
         table["RA"] = [galaxy.ra for _, galaxy in bare]
         table["DEC"] = [galaxy.dec + galaxy.separation_arcsec * ARCSEC for _, galaxy in bare]
         table.write(folder / "tractor.fits")
-        ingest_catalogues(connection, releases["ls"], [folder / "tractor.fits"], CatalogueOptions())
+        run_catalogues(archive.config, "ls", [folder / "tractor.fits"], CatalogueOptions())
     _shard(folder / f"images_npix152_{when}.h5", rows)
     ingest_images(connection, releases["ls"], [folder / f"images_npix152_{when}.h5"], ImageOptions())
     cutouts = folder / f"gri-{when}"

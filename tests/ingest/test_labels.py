@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from astropy.table import Table
 
-from galbase.ingest.catalogue_file import CatalogueOptions, ingest_catalogues
+from galbase.ingest.catalogue_job import run_catalogues
+from galbase.ingest.catalogue_options import CatalogueOptions
 from galbase.ingest.label_file import LabelOptions, LabelReport, ingest_labels
 from galbase.ingest.releases import Release, add_release, drop_release
 from galbase.schema.errors import GalbaseError, UsageError
@@ -30,13 +31,14 @@ def connection(fresh_archive: Any) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def sdss(connection: Connection, tmp_path: Path, survey_files: Any) -> tuple[Release, Table]:
+def sdss(fresh_archive: Any, connection: Connection, tmp_path: Path, survey_files: Any) -> tuple[Release, Table]:
     """A release with a galSpec table of 40 galaxies, and the table."""
     made = survey_files.galspec(N)
     release = add_release(connection, "sdss", survey="SDSS")[0]
     folder = tmp_path / "catalogue"
     folder.mkdir()
-    ingest_catalogues(connection, release, [survey_files.write(made, folder / "galSpec.fits")], CatalogueOptions())
+    path = survey_files.write(made, folder / "galSpec.fits")
+    run_catalogues(fresh_archive.config, "sdss", [path], CatalogueOptions())
     return release, made
 
 
@@ -167,7 +169,7 @@ def test_a_changed_file_replaces_its_labels_and_no_others(connection: Connection
 
 
 def test_sources_that_come_later_are_labelled_at_the_next_ingest(
-    connection: Connection, tmp_path: Path, survey_files: Any
+    fresh_archive: Any, connection: Connection, tmp_path: Path, survey_files: Any
 ) -> None:
     made = survey_files.galspec(N)
     release = add_release(connection, "sdss", survey="SDSS")[0]
@@ -177,7 +179,7 @@ def test_sources_that_come_later_are_labelled_at_the_next_ingest(
     (tmp_path / "later").mkdir()
     for name, part, n_loaded in (("first.fits", made[:30], 30), ("second.fits", made[30:], 40)):
         path = survey_files.write(part, tmp_path / "later" / name)
-        ingest_catalogues(connection, release, [path], CatalogueOptions())
+        run_catalogues(fresh_archive.config, "sdss", [path], CatalogueOptions())
         report = load(connection, release, tmp_path / "labels.fits")
         assert (report.rows_loaded, report.files.rows_rejected) == (n_loaded, 40 - n_loaded)
     assert load(connection, release, tmp_path / "labels.fits").files.unchanged == 1

@@ -13,13 +13,14 @@ from galbase.ml import model_store
 from galbase.ml.backend import make_deterministic
 from galbase.ml.dataset import image_files, load_inputs
 from galbase.ml.experiment import load_sample, run_training
+from galbase.ml.fractions import parse_fractions
 from galbase.ml.inference import infer
 from galbase.ml.model_store import fill_weights, find_model, load_model, read_artifact, weights_to_bytes
 from galbase.ml.networks.build import build
 from galbase.ml.recipe import Recipe
 from galbase.ml.request import TrainingRequest
 from galbase.ml.scaling import LabelScaler
-from galbase.ml.training_set import create_training_set
+from galbase.ml.training_set import Draw, create_training_set
 from galbase.schema.errors import GalbaseError
 
 MODEL = "round-tiny"
@@ -132,6 +133,15 @@ def test_labels_are_scaled_on_the_training_split_alone(trained: tuple[Any, dict[
             "JOIN archive.sdss_galaxy g ON g.source_id = t.source_id + 1 WHERE t.split = 'train'"
         ).fetchone()
     assert (scaler.minimum[0], scaler.maximum[0]) == pytest.approx((low, high), abs=1e-6)
+
+
+def test_a_set_that_leaves_nothing_to_calibrate_on_is_refused(trained: tuple[Any, dict[str, Any]]) -> None:
+    archive, _ = trained
+    with archive.connect() as connection:
+        draw = Draw(fractions=parse_fractions("6:1:3"))
+        create_training_set(connection, "as-the-paper", "galeffnet", seed=3, draw=draw)
+    with pytest.raises(GalbaseError, match="has no calibration split"):
+        run_training(archive.url, request("uncalibrated", training_set="as-the-paper"))
 
 
 def test_shuffled_labels_score_at_chance(trained: tuple[Any, dict[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "a0007"
-down_revision = "a0005"
+down_revision = "a0006"
 branch_labels = None
 depends_on = None
 
