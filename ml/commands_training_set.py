@@ -109,6 +109,7 @@ def show(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Training 
 
     Example: galbase training-set show main
     """
+    from galbase.ml.splits import SPLITS
     from galbase.ml.training_set import drift, find_training_set, split_counts
     from galbase.schema.database import connect
 
@@ -138,7 +139,7 @@ def show(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Training 
         return
     payload["properties"] = ", ".join(found.properties)
     if "fractions" in payload:
-        payload["fractions"] = ", ".join(f"{part} {share:.4g}" for part, share in payload["fractions"].items())
+        payload["fractions"] = ", ".join(f"{part} {payload['fractions'][part]:.4g}" for part in SPLITS)
     report(payload, False)
     for reason, count in changed.items():
         note(f"Changed since it was frozen: {reason}: {count} of {found.n_member} members (api.training_set_drift).")
