@@ -4,9 +4,9 @@
 -- median over the spectrum, the only one that the catalogue has. A chain of crossmatches may bring detections together
 -- that are not each other's nearest; TOPCAT's best match, which the authors used, is nearest both ways.
 --
--- One row a galaxy: the spectrum and the image with the fewest reasons against them. All of it stands below the galaxy, so that
--- any condition on it or join with it reaches the indexes; DISTINCT ON what is constant there and not LIMIT 1, with which
--- a subquery never runs in parallel. OFFSET 0 keeps an expression from being computed wherever it is used.
+-- One row a galaxy: the spectrum and the image with the fewest reasons against them. All of it stands below the galaxy,
+-- so that any condition on it and any join with it reaches the indexes; one sort of everything scans all galaxies in
+-- half the time, and as long for one. OFFSET 0 keeps an expression from being computed wherever it is used.
 CREATE OR REPLACE FUNCTION api.selection_galeffnet(preprocess_config_id bigint, label_origin text)
 RETURNS TABLE (
     galaxy_id bigint, ra double precision, "dec" double precision, hpx29 bigint, observation_id bigint,
@@ -20,8 +20,7 @@ BEGIN ATOMIC
            cardinality(b.reason_out) = 0, b.reason_out
     FROM archive.galaxy g
     CROSS JOIN LATERAL (
-        SELECT DISTINCT ON (g.galaxy_id)
-               i.observation_id, i.source_id AS image_source_id, c.source_id AS label_source_id, l.origin,
+        SELECT i.observation_id, i.source_id AS image_source_id, c.source_id AS label_source_id, l.origin,
                l.log_mstar_fib, l.log_ssfr_fib, c.z::double precision AS z, c.sn_median, a.separation_arcsec,
                coalesce(c.simulated, false) OR coalesce(i.simulated, false) AS simulated, w.reason_out
         FROM (VALUES (0)) o (one)
@@ -56,8 +55,9 @@ BEGIN ATOMIC
                 CASE WHEN (coalesce(c.source_flag, 0) | coalesce(i.source_flag, 0)) & 2 <> 0 THEN 'duplicate' END
                 ], NULL) OFFSET 0
         ) w (reason_out)
-        ORDER BY g.galaxy_id, cardinality(w.reason_out), i.priority, i.release_id, i.observation_id, c.priority,
+        ORDER BY cardinality(w.reason_out), i.priority, i.release_id, i.observation_id, c.priority,
                  c.member_separation_arcsec, c.source_id, l.origin
+        LIMIT 1
     ) b;
 END;
 COMMENT ON FUNCTION api.selection_galeffnet(bigint, text) IS

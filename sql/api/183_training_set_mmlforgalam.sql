@@ -4,9 +4,9 @@
 -- are those of the spectrum's own file (SN_MEDIAN_ALL; the r band's is not kept). The labels come from any member of
 -- the galaxy, as their catalogue may be a release of its own. The 3 arcsec and the duplicates are GalEffNet's.
 --
--- One row a galaxy: the spectrum, the labels and the image with the fewest reasons against them. All of it stands below the galaxy, so that
--- any condition on it or join with it reaches the indexes; DISTINCT ON what is constant there and not LIMIT 1, with which
--- a subquery never runs in parallel. OFFSET 0 keeps an expression from being computed wherever it is used.
+-- One row a galaxy: the spectrum, the labels and the image with the fewest reasons against them. All of it stands below
+-- the galaxy, so that any condition on it and any join with it reaches the indexes; one sort of everything scans all
+-- galaxies in half the time, and as long for one. OFFSET 0 keeps an expression from being computed wherever it is used.
 CREATE OR REPLACE FUNCTION api.selection_mmlforgalam(preprocess_config_id bigint, label_origin text)
 RETURNS TABLE (
     galaxy_id bigint, ra double precision, "dec" double precision, hpx29 bigint, observation_id bigint,
@@ -21,8 +21,7 @@ BEGIN ATOMIC
            b.wave_max_angstrom, b.separation_arcsec, b.simulated, cardinality(b.reason_out) = 0, b.reason_out
     FROM archive.galaxy g
     CROSS JOIN LATERAL (
-        SELECT DISTINCT ON (g.galaxy_id)
-               i.observation_id, i.source_id AS image_source_id, s.observation_id AS spectrum_observation_id,
+        SELECT i.observation_id, i.source_id AS image_source_id, s.observation_id AS spectrum_observation_id,
                s.source_id AS spectrum_source_id, l.source_id AS label_source_id, l.origin, l.log_age, l.mh, s.z,
                s.sn_median, s.wave_min_angstrom, s.wave_max_angstrom, a.separation_arcsec,
                coalesce(s.simulated, false) OR coalesce(i.simulated, false) OR coalesce(l.simulated, false)
@@ -68,8 +67,9 @@ BEGIN ATOMIC
                 CASE WHEN (coalesce(s.source_flag, 0) | coalesce(i.source_flag, 0)) & 2 <> 0 THEN 'duplicate' END
                 ], NULL) OFFSET 0
         ) w (reason_out)
-        ORDER BY g.galaxy_id, cardinality(w.reason_out), i.priority, i.release_id, i.observation_id, s.priority,
+        ORDER BY cardinality(w.reason_out), i.priority, i.release_id, i.observation_id, s.priority,
                  s.member_separation_arcsec, s.source_id, s.observation_id, l.source_id, l.origin
+        LIMIT 1
     ) b;
 END;
 COMMENT ON FUNCTION api.selection_mmlforgalam(bigint, text) IS
