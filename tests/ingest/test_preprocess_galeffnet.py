@@ -315,6 +315,8 @@ def test_a_verdict_is_repeatable_and_alone() -> None:
 MEASURED: dict[tuple[int, str], tuple[float, ...]] = {
     (1, "galeffnet"): (76.8, 74.8, 10.31, 6.33, 29.12, 10.0, 63.42, 88558),
     (1, "galeffnet_code"): (76.92, 74.81, 8.76, 5.51, 30.49, 8.6, 73.72, 431709),
+    (1, "gpm_resnet"): (76.8, 74.8, 10.31, 6.33, 29.12, 10.0, 63.42, 81976),
+    (1, "mmlforgalam"): (76.8, 74.8, 10.31, 6.33, 29.12, 10.0, 63.42, 88558),
 }
 
 
