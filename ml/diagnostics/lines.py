@@ -49,7 +49,6 @@ def emission_lines(survey: SurveyFiles, plots: Path) -> list[Check]:
     z = truth["z"][row]
     distance = FlatLambdaCDM(H0=70, Om0=0.3).luminosity_distance(z).value * _MEGAPARSEC_CM
     luminosity = alpha * 1e-17 * 10 ** (0.4 * 3.33 * excess) * 4 * np.pi * distance**2
-    transmission = 10 ** (-0.4 * 2.285 * truth["ebv"][row])  # A(r)/E(B-V), Schlafly & Finkbeiner 2011, SDSS r
     with np.errstate(divide="ignore", invalid="ignore"):
         sfr = np.log10(4.6e-42 * luminosity)
     true_sfr = truth["log_mstar_fib"][row] + ssfr
@@ -78,10 +77,8 @@ def emission_lines(survey: SurveyFiles, plots: Path) -> list[Check]:
     n = int(forming.sum())
     below = n2[forming] < 0
     under = below & (o3[forming] < kauffmann_line(np.minimum(n2[forming], 0.0)))
-    # foreground dust is not in the line tables of a real pipeline's input either way: allow for both
+    # the files' spectra and line tables are behind the galaxies' own dust alone
     apart = sfr[forming] - true_sfr[forming]
-    corrected = apart - np.log10(transmission[forming])
-    nearest = min(float(np.median(apart)), float(np.median(corrected)), key=abs)
     rank = float(spearmanr(oh12[forming], n2[forming]).statistic) if np.ptp(n2[forming]) > 1e-6 else 0.0
     return [
         Check("share of star formers under the BPT line", float(under.mean()), 0.9, 0.0,
@@ -92,6 +89,6 @@ def emission_lines(survey: SurveyFiles, plots: Path) -> list[Check]:
               "Brinchmann et al. 2004, fig. 1: 0.3 dex over the sequence", n, "above"),
         Check("Balmer decrement, 5th percentile", float(np.quantile(decrement[forming], 0.05)), 2.86, 0.05,
               "case B, Osterbrock & Ferland 2006, table 4.2", n, "above"),
-        Check("log SFR of Halpha minus true, median [dex]", nearest, 0.0, 0.1,
+        Check("log SFR of Halpha minus true, median [dex]", float(np.median(apart)), 0.0, 0.1,
               "Kennicutt 1998, ARA&A 36, 189, eq. 2, for a Chabrier mass function", n),
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,11 +90,11 @@ def diagnose(
     checks: list[Check] = []
     skipped: list[Skipped] = []
     todo: list[tuple[str, Callable[[], list[Check]]]] = [
-        (name, lambda function=function: function(survey, plots)) for name, function in DIAGNOSTICS
+        (name, partial(function, survey, plots)) for name, function in DIAGNOSTICS
     ]
     if real_folder:
         sample = real.RealData(real_folder)
-        todo += [(name, lambda function=function: function(survey, sample, plots)) for name, function in REAL]
+        todo += [(name, partial(function, survey, sample, plots)) for name, function in REAL]
     for name, function in todo:
         try:
             checks.extend(function())

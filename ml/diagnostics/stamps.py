@@ -50,7 +50,7 @@ def montage(survey: SurveyFiles, plots: Path) -> list[Check]:
     for name in surveys or ["legacysurvey"]:
         images = {row: colour_picture(image, _BANDS[name]) for row, image in survey.stamps(rows.ravel(), name)}
         figure, grid = new_figure(_COLUMNS * 1.15, _ROWS * 1.3, _ROWS, _COLUMNS)
-        for axes, row in zip(grid.flat, rows.ravel(), strict=True):
+        for axes, row in zip(grid.flat, rows.ravel().tolist(), strict=True):
             blended = bool(truth.raw("blended")[row])
             show(axes, images[row], "tab:orange" if blended else None)
             axes.set_title(
@@ -96,9 +96,9 @@ def image_noise(survey: SurveyFiles, plots: Path) -> list[Check]:
         aperture = 7.0 / scale
         light.append(float((band[radius < aperture] - np.median(ring)).sum()))
         used.append(row)
-    row = np.array(used)
-    flux = truth["flux_r"][row]
-    fwhm, depth = sweep["psfsize_r"][to_sweep[row]], sweep["psfdepth_r"][to_sweep[row]]
+    seen = np.array(used)
+    flux = truth["flux_r"][seen]
+    fwhm, depth = sweep["psfsize_r"][to_sweep[seen]], sweep["psfdepth_r"][to_sweep[seen]]
     # noise-equivalent area of the PSF, a Moffat of beta about 3.5: 2.02 FWHM^2 (pi a^2 (2b-1)/(b-1)^2)
     beta = 3.5
     area = np.pi * (2 * beta - 1) / (beta - 1) ** 2 * (fwhm / scale) ** 2 / (4 * (2 ** (1 / beta) - 1))
@@ -115,7 +115,7 @@ def image_noise(survey: SurveyFiles, plots: Path) -> list[Check]:
     right.set_xlabel("r (true) [AB mag]")
     right.set_ylabel("light within 7 arcsec over true flux")
     save(figure, plots / "image_noise.png")
-    n = len(row)
+    n = len(seen)
     return [
         Check("pixel noise over that of psfdepth_r, median", float(np.median(implied)), 0.9, 0.1,
               "resampled coadds keep 0.8-1.0 of the noise in single pixels", n),

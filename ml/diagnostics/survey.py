@@ -138,8 +138,6 @@ def read_spectrum(path: Path) -> Spectrum:
             flux = np.asarray(coadd[names["flux"]], dtype=np.float64)
             width = np.asarray(coadd[names["wdisp"]], dtype=np.float64) if "wdisp" in names else flux * np.nan
             ivar = np.asarray(coadd[names["ivar"]], dtype=np.float64)
-            if "and_mask" in names:
-                ivar = np.where(np.asarray(coadd[names["and_mask"]]) == 0, ivar, 0.0)
             lines = {}
             if len(hdus) > 3 and "LINENAME" in getattr(hdus[3].data, "names", []):
                 for row in hdus[3].data:
@@ -283,7 +281,7 @@ class SurveyFiles:
         """Images (n_band, ny, nx) of rows of the truth, in the shards' order; one at a time."""
         import h5py
 
-        wanted = set(int(row) for row in rows)
+        wanted = {int(row) for row in rows}
         first = 0
         for path in self.shards(survey):
             with h5py.File(path, "r") as file:
