@@ -19,6 +19,9 @@ _CLOUD = "Blanton & Moustakas 2009, ARA&A 47, 159, fig. 2"
 _SEQUENCE = "Hogg et al. 2004, ApJ 601, L29"
 
 
+R_LIMIT = 17.77  # of the SDSS main galaxy sample, Strauss et al. 2002
+
+
 def dereddened(survey: SurveyFiles) -> dict[str, FloatArray]:
     """AB magnitudes of the sweep table without Galactic dust, by band, in the truth's order; NaN for no flux."""
     sweep, row = survey.sweep, survey.sweep_of_truth
@@ -63,7 +66,8 @@ def colours(survey: SurveyFiles, plots: Path) -> list[Check]:
     figure.suptitle("Sweep catalogue, Galactic dust removed, without true blends")
     save(figure, plots / "colours.png")
 
-    red = alone & (ssfr < -11.3) & (z > 0.08) & (z < 0.12) & (mass > 10.5) & np.isfinite(g_r + r_z)
+    # a cut in mass would favour high mass-to-light ratios, red ones, at the faint end, and tilt the sequence
+    red = alone & (ssfr < -11.3) & (z > 0.08) & (z < 0.12) & (mag["r"] < R_LIMIT) & np.isfinite(g_r + r_z)
     blue = alone & (ssfr > -10.3) & (z > 0.02) & (z < 0.06) & (mass > 9.3) & (mass < 10.0) & np.isfinite(g_r)
     enough("red sequence, dead galaxies at 0.08 < z < 0.12", int(red.sum()), 40)
     enough("blue cloud, star formers at 0.02 < z < 0.06", int(blue.sum()), 20)

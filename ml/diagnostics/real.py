@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galbase.ml.diagnostics.check import Check, NotInSurveyError
-from galbase.ml.diagnostics.colours import dereddened
-from galbase.ml.diagnostics.counts import R_LIMIT
+from galbase.ml.diagnostics.colours import R_LIMIT, dereddened
 from galbase.ml.diagnostics.figure import new_figure, save
 from galbase.ml.diagnostics.spectral import break_4000, draw_spectrum
 from galbase.ml.diagnostics.stamps import colour_picture, show

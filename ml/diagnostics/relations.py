@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galbase.ml.diagnostics.check import Check, enough
-from galbase.ml.diagnostics.colours import dereddened
-from galbase.ml.diagnostics.counts import R_LIMIT
+from galbase.ml.diagnostics.colours import R_LIMIT, dereddened
 from galbase.ml.diagnostics.figure import density, median_band, new_figure, save
 from galbase.ml.diagnostics.survey import SurveyFiles
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from galbase.ml.diagnostics import colours, counts, lines, null_test, pulls, real, relations, spectral, stamps

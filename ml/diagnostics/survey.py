@@ -203,8 +203,10 @@ class SurveyFiles:
     @property
     def decorrelated(self) -> bool:
         """Whether the survey was made as a null test: morphology that knows nothing of the galaxy."""
-        places = (self.record, self.record.get("parameters", {}), self.record.get("options", {}))
-        return any(bool(place.get("decorrelate_morphology", False)) for place in places if isinstance(place, dict))
+        places = (self.record, self.record.get("parameters", {}))
+        return any(
+            bool(place.get(name, False)) for place in places for name in ("decorrelated", "decorrelate_morphology")
+        )
 
     @cached_property
     def sweep_of_truth(self) -> IntArray:
