@@ -33,6 +33,13 @@ def dereddened(survey: SurveyFiles) -> dict[str, FloatArray]:
     return magnitude
 
 
+def true_magnitudes(survey: SurveyFiles) -> dict[str, FloatArray]:
+    """Noise-free AB magnitudes without Galactic dust, by band."""
+    truth, sweep, row = survey.truth, survey.sweep, survey.sweep_of_truth
+    flux = {band: truth[f"flux_{band}"] / sweep[f"mw_transmission_{band}"][row] for band in "grz"}
+    return {band: 22.5 - 2.5 * np.log10(value) for band, value in flux.items()}
+
+
 def colours(survey: SurveyFiles, plots: Path) -> list[Check]:
     """Colour against colour, and colour against magnitude, at fixed redshift."""
     truth, mag = survey.truth, dereddened(survey)

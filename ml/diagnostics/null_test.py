@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galbase.ml.diagnostics.check import Check, enough
-from galbase.ml.diagnostics.colours import dereddened
+from galbase.ml.diagnostics.colours import true_magnitudes
 from galbase.ml.diagnostics.figure import new_figure, save
 from galbase.ml.diagnostics.survey import SurveyFiles
 from galbase.ml.splits import sky_block
@@ -63,8 +63,10 @@ def null_test(survey: SurveyFiles, plots: Path) -> list[Check]:
     """Rank correlations of structure and properties once photometry and redshift have had their say.
 
     In a survey with decorrelated morphology all vanish within their sampling error; in a normal one some must not.
+    The photometry is noise-free: given measured fluxes, morphology that goes with the true colours would tell
+    something of them, and through them of the properties, even in a null survey.
     """
-    truth, mag = survey.truth, dereddened(survey)
+    truth, mag = survey.truth, true_magnitudes(survey)
     features = np.column_stack([mag["r"], mag["g"] - mag["r"], mag["r"] - mag["z"], truth["z"]])
     names = [name for name in (*PROPERTIES, *_ALSO) if name in truth]
     alone = np.isfinite(features).all(axis=1) & ~truth.raw("blended").astype(bool)
@@ -90,7 +92,7 @@ def null_test(survey: SurveyFiles, plots: Path) -> list[Check]:
                 color="white" if abs(value) > 0.6 * limit else "black",
             )  # fmt: skip
     kind = "decorrelated morphology (null test)" if survey.decorrelated else "normal survey"
-    axes.set_title(f"{kind}: given g, r, z fluxes and redshift, n = {len(rows)}", fontsize=10)
+    axes.set_title(f"{kind}: given true g, r, z fluxes and redshift, n = {len(rows)}", fontsize=10)
     save(figure, plots / "null_test.png")
     total = matrix[[k for k, name in enumerate(names) if name in PROPERTIES]]
     largest = float(np.abs(total).max() / error)
