@@ -225,7 +225,7 @@ def real_colours(survey: SurveyFiles, real: RealData, plots: Path) -> list[Check
                 continue
             name = f"{blue}-{red} at z {low:g}-{high:g}"
             reference = "the SDSS main sample given"
-            for q, what, tolerance in ((0.5, "median", 0.06), (0.9, "90 %", 0.06), (0.1, "10 %", 0.10)):
+            for q, what, tolerance in ((0.5, "median", 0.05), (0.9, "90 %", 0.04), (0.1, "10 %", 0.10)):
                 apart = float(np.quantile(a, q) - np.quantile(b, q))
                 checks.append(Check(f"{name}, {what}, minus real [mag]", apart, 0.0, tolerance, reference, len(a)))
         grid[row, 0].set_ylabel("density")

@@ -19,6 +19,8 @@ IntArray = NDArray[np.int64]
 _ROWS, _COLUMNS = 8, 12
 _N_MEASURED = 250
 _BANDS = {"legacysurvey": ("g", "r", "z"), "sdss": ("g", "r", "i")}
+# the stretch is made for pixels of 0.262 arcsec; SDSS ones of 0.396 hold more light
+_PIXEL_LIGHT = {"legacysurvey": 1.0, "sdss": (0.262 / 0.396) ** 2}
 
 
 def colour_picture(image: NDArray[np.float32], bands: tuple[str, ...] = ("g", "r", "z")) -> NDArray[np.float32]:
@@ -48,7 +50,10 @@ def montage(survey: SurveyFiles, plots: Path) -> list[Check]:
     truth = survey.truth
     surveys = [name for name in _BANDS if (survey.folder / name).is_dir() and any((survey.folder / name).rglob("*.h5"))]
     for name in surveys or ["legacysurvey"]:
-        images = {row: colour_picture(image, _BANDS[name]) for row, image in survey.stamps(rows.ravel(), name)}
+        images = {
+            row: colour_picture(_PIXEL_LIGHT[name] * image, _BANDS[name])
+            for row, image in survey.stamps(rows.ravel(), name)
+        }
         figure, grid = new_figure(_COLUMNS * 1.15, _ROWS * 1.3, _ROWS, _COLUMNS)
         for axes, row in zip(grid.flat, rows.ravel().tolist(), strict=True):
             blended = bool(truth.raw("blended")[row])
@@ -99,8 +104,8 @@ def image_noise(survey: SurveyFiles, plots: Path) -> list[Check]:
     seen = np.array(used)
     flux = truth["flux_r"][seen]
     fwhm, depth = sweep["psfsize_r"][to_sweep[seen]], sweep["psfdepth_r"][to_sweep[seen]]
-    # noise-equivalent area of the PSF, a Moffat of beta about 3.5: 2.02 FWHM^2 (pi a^2 (2b-1)/(b-1)^2)
-    beta = 3.5
+    # noise-equivalent area of the PSF, a Moffat's: pi a^2 (2 beta - 1) / (beta - 1)^2
+    beta = float(survey.record.get("parameters", {}).get("psf_beta", 3.5))
     area = np.pi * (2 * beta - 1) / (beta - 1) ** 2 * (fwhm / scale) ** 2 / (4 * (2 ** (1 / beta) - 1))
     implied = np.array(noise) * np.sqrt(area * depth)
     ratio = np.array(light) / flux
