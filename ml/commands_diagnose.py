@@ -13,7 +13,9 @@ from galbase.schema.console import note, out, progress, table
 
 def diagnose(
     folder: Annotated[Path, typer.Argument(help="Folder written by galbase simulate.")],
-    plots: Annotated[Path | None, typer.Option("--plots", help="Folder for the plots [FOLDER/diagnostics].")] = None,
+    plots: Annotated[
+        Path | None, typer.Option("--plots", help="Folder for the plots; FOLDER/diagnostics by default.")
+    ] = None,
     real: Annotated[
         Path | None, typer.Option("--real", help="Folder with real SDSS spectra and images to put beside.")
     ] = None,

@@ -31,16 +31,18 @@ def simulate_sersic(
         typer.Option("--zero-point", help="AB magnitude of one image unit; frames in nanomaggies know theirs."),
     ] = None,
     pixel_scale: Annotated[
-        float | None, typer.Option("--pixel-scale", help="Pixel scale [arcsec]; frames with WCS know theirs.")
+        float | None, typer.Option("--pixel-scale", help="Pixel scale in arcsec; frames with WCS know theirs.")
     ] = None,
     psf_fwhm: Annotated[
-        float | None, typer.Option("--psf-fwhm", help="Mean FWHM of simulated PSFs [arcsec]; without --psf.")
+        float | None, typer.Option("--psf-fwhm", help="Mean FWHM of simulated PSFs in arcsec; without --psf.")
     ] = None,
     snr: Annotated[tuple[float, float] | None, typer.Option("--snr", help="Range of S/N, log-uniform.")] = None,
     mag: Annotated[
         tuple[float, float] | None, typer.Option("--mag", help="Range of magnitude, uniform, instead of S/N.")
     ] = None,
-    re_px: Annotated[tuple[float, float] | None, typer.Option("--re-px", help="Range of Re [px], log-uniform.")] = None,
+    re_px: Annotated[
+        tuple[float, float] | None, typer.Option("--re-px", help="Range of Re in pixels, log-uniform.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
     """Simulate 61x61 stamps of single-Sersic galaxies with their 25x25 PSFs, on simulated or real sky.

@@ -100,6 +100,20 @@ def test_break_of_real_galaxies(test_data: Path) -> None:
     assert all(1.0 < value < 2.3 for value in breaks.values())
 
 
+def test_break_of_stellar_populations(test_data: Path) -> None:
+    """Bruzual & Charlot 2003: solar populations of 0.9 and 10 Gyr as in Kauffmann et al. 2003, fig. 2."""
+    grid = np.load(test_data / "ssp-templates" / "bc03_mpajhu.npz")
+    age, metal = grid["age_gyr"], grid["Z"]
+    value = np.array([spectral.break_4000(grid["wave_vac_or_air"], flux) for flux in grid["flux"].astype(float)])
+    solar = metal == 0.02
+    assert np.interp(0.9, age[solar], value[solar]) == pytest.approx(1.45, abs=0.1)
+    assert np.interp(10, age[solar], value[solar]) == pytest.approx(2.05, abs=0.1)
+    for z in np.unique(metal):
+        grown = value[(metal == z) & (age > 0.02)]
+        assert (np.diff(grown) > 0).all()
+    assert (np.diff(value[age == 10.0]) > 0).all()
+
+
 def test_slope_of_counts() -> None:
     rng = np.random.default_rng(1)
     for slope in (0.6, 0.3, -0.1):
