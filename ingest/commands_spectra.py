@@ -12,13 +12,21 @@ from galbase.schema import console
 
 def spectra(
     ctx: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(help="SDSS spec files, or folders that are searched for them.")],
+    paths: Annotated[list[Path], typer.Argument(help="Files of spectra, or folders that are searched for them.")],
     release: Annotated[str, typer.Option(help="Release the spectra belong to.")],
+    wavelengths: Annotated[
+        str | None, typer.Option(help="vacuum or air: what wavelengths are, where a file does not say.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
-    """Load SDSS spectra (spec-PLATE-MJD-FIBER.fits).
+    """Load spectra: SDSS, DESI, and others on a logarithmic or linear axis, all in FITS (also .gz, .bz2).
 
-    A spectrum belongs to the release's source with its specObjID, or brings one at the position of its fibre.
+    SDSS spec-PLATE-MJD-FIBER.fits, by specObjID. DESI coadd-*.fits and spectra-*.fits, many a file, by TARGETID, with
+    the redshifts of redrock-*.fits beside them. FLUX with IVAR (or ERROR), MASK and WAVE, or with COEFF0 and COEFF1,
+    DC-FLAG or WAVE-LOG keywords, one spectrum or a row each with a table of ids and positions. Cubes and the fibres of
+    one integral-field unit are refused: no aperture is made up.
+
+    A spectrum belongs to the release's source with its id, or brings one at the position of its fibre.
     A broken file is rejected with its reason, the others load; the exit status is then 1.
 
     Example: galbase ingest spectra spectra/ --release sdss-dr17
@@ -35,11 +43,18 @@ def spectra(
         run = start_run(
             connection,
             "ingest",
-            {"command": "spectra", "release": release, "paths": [str(path.absolute()) for path in paths]},
+            {
+                "command": "spectra",
+                "release": release,
+                "paths": [str(path.absolute()) for path in paths],
+                "wavelengths": wavelengths,
+            },
         )
         try:
             with console.progress("spectra", unit="files") as progress:
-                report = ingest_spectra(connection, target, paths, run_id=run, advance=progress.advance)
+                report = ingest_spectra(
+                    connection, target, paths, wavelengths_in=wavelengths, run_id=run, advance=progress.advance
+                )
             if report.wrote:
                 rebuild_galaxies(connection)
         except BaseException as error:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galbase.ingest.preprocess.pixels import read_cutouts
+from galbase.ingest.preprocess.pixels import read_cutouts, stamp_hdus
 from galbase.ingest.preprocess.stretch import displayable, dr2_rgb
 from galbase.ingest.stored_observation import StoredObservation, ascii_text, check_output
 from galbase.schema.errors import GalbaseError
@@ -122,7 +122,7 @@ def _world_coordinates(image: StoredObservation, width: int, height: int) -> Any
 
     if image.format == "fits-image":
         with fits.open(image.file, memmap=False) as hdus:
-            header = next(hdu.header for hdu in hdus if hdu.is_image and len(hdu.shape) in (2, 3))
+            header = stamp_hdus(hdus)[image.row_index].header
         wcs = WCS(header)
         return wcs.celestial.to_header() if wcs.has_celestial else fits.Header()
     if image.format != "hdf5" or image.pixel_scale_arcsec is None:

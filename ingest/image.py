@@ -159,7 +159,12 @@ def _place(found: FoundFile, options: ImageOptions) -> PlacedImages:
     rows = np.array([number for number in range(image.n_row) if number not in rejected], np.intp)
     ra, dec = image.ra[rows], image.dec[rows]
     native_ids: Sequence[str]
-    if image_format(place.file) == "hdf5":
+    if image_format(place.file) == "hdf5" or image.n_row > 1:
+        if image_format(place.file) != "hdf5" and row is not None and row.position() is not None:
+            raise GalbaseError(
+                f"{place.relative} holds {image.n_row} images, for which manifest line {row.line} has one position; "
+                "leave its ra and dec empty, or give each image its own file."
+            )
         named = image.native_ids
         native_ids = [f"{place.relative}:{number}" if named is None else named[number] for number in rows.tolist()]
     else:
@@ -168,6 +173,8 @@ def _place(found: FoundFile, options: ImageOptions) -> PlacedImages:
         ra, dec = (np.array([value], np.float64) for value in position)
         native_ids = [place.relative if row is None or row.native_id is None else row.native_id]
     flags = np.where(np.isfinite(ra), int(flag), int(flag | ObservationFlag.POSITION_UNKNOWN))
+    if image.flags is not None:
+        flags |= image.flags[rows]
     return PlacedImages(image, image_format(place.file) or "", rows, native_ids, ra, dec, flags.astype(np.int64))
 
 

@@ -128,10 +128,18 @@ def _details(files: Sequence[tuple[int, PlacedImages]], n_rows: Sequence[int]) -
     """Columns of table image but the bands, which differ in number from file to file."""
     images = [placed.image for _, placed in files]
     scales = np.array([np.nan if image.pixel_scale_arcsec is None else image.pixel_scale_arcsec for image in images])
+    sizes = np.concatenate(
+        [
+            np.full((len(placed.rows), 2), (placed.image.width, placed.image.height), np.int64)
+            if placed.image.sizes is None
+            else placed.image.sizes[placed.rows]
+            for _, placed in files
+        ]
+    )
     details: dict[str, npt.NDArray[Any]] = {
         "pixel_scale_arcsec": np.ma.masked_invalid(np.repeat(scales, n_rows)),
-        "width": np.repeat(np.array([image.width for image in images], np.int64), n_rows),
-        "height": np.repeat(np.array([image.height for image in images], np.int64), n_rows),
+        "width": sizes[:, 0],
+        "height": sizes[:, 1],
         "is_display": np.repeat(np.array([image.is_display for image in images], np.bool_), n_rows),
     }
     if len(files) == 1:

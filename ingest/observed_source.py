@@ -18,7 +18,15 @@ Floats = npt.NDArray[np.float64]
 # Fibre, cutout and catalogue positions of one galaxy lie closer; two objects that share an id by mistake do not.
 SAME_SOURCE_ARCSEC = 10.0
 # Formats whose sources come without a catalogue row.
-OBSERVATION_FORMATS = ("jpeg", "png", "fits-image", "sdss-spec")
+OBSERVATION_FORMATS = (
+    "jpeg",
+    "png",
+    "fits-image",
+    "sdss-spec",
+    "desi-coadd",
+    "spectrum-stack",
+    "spectrum",
+)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Ingest of spectra: SDSS spec files become observations of the source with the same specObjID."""
+"""Ingest of spectra: those of SDSS, DESI and MaNGA-like files become observations of the source with the same id."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ import numpy as np
 import psycopg
 
 from galbase.ingest.file_verdict import FileItem, IngestReport, Reader, Writer, ingest_files
-from galbase.ingest.found_file import FoundFile, hash_options
+from galbase.ingest.found_file import FilePlace, FoundFile, hash_options
 from galbase.ingest.observation_store import ObservationCount, stage_rows, write_observations
 from galbase.ingest.observed_source import (
     KnownSource,
+    Owners,
     find_owners,
     present_sources,
     refresh_catalogue_flag,
     settle_sources,
 )
+from galbase.ingest.readers import sdss_spectrum
+from galbase.ingest.readers.desi_spectrum import redshift_file
 from galbase.ingest.readers.fits_image import is_fits_name
-from galbase.ingest.readers.sdss_spectrum import SdssSpectrum, holds_no_spectrum, read_sdss_spectrum
+from galbase.ingest.readers.spectra import FORMATS, UNKNOWN, read_spectra, spectrum_format
+from galbase.ingest.readers.spectrum_file import SpectrumFile
 from galbase.ingest.releases import Release
+from galbase.schema.errors import GalbaseError, UsageError
+from galbase.schema.files import file_facts
 from galbase.schema.flags import ObservationFlag
 
-FORMAT = "sdss-spec"
-ALGORITHM_VERSION = 1
+ALGORITHM_VERSION = 2
 _DETAILS = {
     "wave_min_angstrom": "double precision",
     "wave_max_angstrom": "double precision",
@@ -45,13 +50,14 @@ def ingest_spectra(
     release: Release,
     paths: Sequence[Path],
     *,
+    wavelengths_in: str | None = None,
     run_id: int | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> IngestReport:
-    """Load SDSS spec files into a release; each batch of files is one transaction.
+    """Load files of spectra into a release; each batch of files is one transaction.
 
-    A spectrum belongs to the release's source with the same specObjID, as its native id or in `sdss_galaxy`; without
-    one it brings a source of its own at the position of its fibre.
+    A spectrum belongs to the release's source with the same id (an SDSS one also by specObjID in `sdss_galaxy`);
+    without one it brings a source of its own at the position of its fibre. The formats are those of `readers.spectra`.
 
     Parameters
     ----------
@@ -60,6 +66,8 @@ def ingest_spectra(
     release : Release
     paths : sequence of Path
         Files, or folders that are searched for FITS files.
+    wavelengths_in : {'vacuum', 'air'} or None
+        What wavelengths are, where a file does not say.
     run_id : int, optional
         Run to record with each file.
     advance : callable
@@ -68,16 +76,18 @@ def ingest_spectra(
     Raises
     ------
     UsageError
-        If a path does not exist. A file that cannot be loaded is rejected and reported instead.
+        If a path does not exist, or `wavelengths_in` is neither. A file that cannot be loaded is rejected and reported
+        instead.
     """
-    options_hash = hash_options({"algorithm_version": ALGORITHM_VERSION})
+    if wavelengths_in not in (None, "vacuum", "air"):
+        raise UsageError(f"--wavelengths {wavelengths_in!r} is not known; use vacuum or air.")
     reader = Reader(
         wanted=lambda path: is_fits_name(path) and not path.name.startswith("."),
-        is_other=holds_no_spectrum,
-        formats=frozenset({FORMAT}),
-        format_of=lambda _: FORMAT,
-        options_hash=lambda _: options_hash,
-        read=_read,
+        is_other=lambda path: spectrum_format(path) is None,
+        formats=frozenset(FORMATS),
+        format_of=lambda path: spectrum_format(path) or UNKNOWN,
+        options_hash=lambda place: _options_hash(place, wavelengths_in),
+        read=lambda found: _read(found, wavelengths_in),
         store=_store,
     )
     report = ingest_files(connection, release, paths, reader, run_id=run_id, advance=advance)
@@ -86,47 +96,100 @@ def ingest_spectra(
     return report
 
 
-def _read(found: FoundFile) -> FileItem[SdssSpectrum]:
-    return FileItem(found, read_sdss_spectrum(found.place.file), 1, 1, ())
+def _options_hash(place: FilePlace, wavelengths_in: str | None) -> str:
+    """Hash of what a file's rows depend on besides its bytes: for DESI the redshifts beside it."""
+    beside = redshift_file(place.file)
+    try:
+        redshifts = None if beside is None else file_facts(beside).sha256
+    except GalbaseError:
+        redshifts = "unreadable"
+    return hash_options(
+        {"algorithm_version": ALGORITHM_VERSION, "wavelengths_in": wavelengths_in, "redshifts": redshifts}
+    )
+
+
+def _read(found: FoundFile, wavelengths_in: str | None) -> FileItem[SpectrumFile]:
+    return _item(found, read_spectra(found.place.file, wavelengths_in))
+
+
+def _item(found: FoundFile, content: SpectrumFile) -> FileItem[SpectrumFile]:
+    return FileItem(found, content, content.n_row, len(content.rows), content.rejected)
 
 
 def _store(
-    writer: Writer, items: Sequence[FileItem[SdssSpectrum]]
-) -> tuple[ObservationCount, list[tuple[FileItem[SdssSpectrum], str]]]:
-    """Store a batch, without spectra whose specObjID belongs to a source elsewhere on the sky."""
+    writer: Writer, items: Sequence[FileItem[SpectrumFile]]
+) -> tuple[ObservationCount, list[tuple[FileItem[SpectrumFile], str]]]:
+    """Store a batch, without spectra whose id belongs to a source elsewhere on the sky."""
     connection, release_id = writer.connection, writer.release.release_id
-    natives = [str(item.content.specobjid) for item in items]
-    present = _galaxies(connection, release_id, natives) | present_sources(connection, release_id, natives)
-    owners = find_owners(natives, _ra(items), _dec(items), [item.known_id for item in items], present)
-    refused = [(item, reason) for item, reason in zip(items, owners.refused, strict=True) if reason is not None]
-    items = [item for item, reason in zip(items, owners.refused, strict=True) if reason is None]
-    if not items:
+    kept, owners, refused = _settle(writer, items)
+    if not kept:
         return ObservationCount(0, 0, 0), refused
-    natives = [str(item.content.specobjid) for item in items]
-    owners = find_owners(natives, _ra(items), _dec(items), [item.known_id for item in items], present)
-    numbers = [writer.record_loaded(item) for item in items]
-    file_ids = np.array(numbers, np.int64)
+    numbers = [writer.record_loaded(item) for item in kept]
+    n_rows = [len(item.content.rows) for item in kept]
+    file_ids = np.repeat(np.array(numbers, np.int64), n_rows)
     source_ids, own = settle_sources(
         connection,
         release_id,
         writer.release.release,
-        natives,
-        _ra(items),
-        _dec(items),
-        np.zeros(len(items), np.int64),
+        _natives(kept),
+        _joined(kept, "ra"),
+        _joined(kept, "dec"),
+        np.zeros(len(file_ids), np.int64),
         file_ids,
         owners,
     )
     columns = {
         "data_file_id": file_ids,
-        "row_index": np.zeros(len(items), np.int64),
+        "row_index": _joined(kept, "rows"),
         "flag": np.where(own, int(ObservationFlag.NO_CATALOGUE_SOURCE), 0).astype(np.int64),
-        **{name: _column([getattr(item.content, name) for item in items]) for name in _DETAILS},
+        **{name: _column([value for item in kept for value in item.content.details[name]]) for name in _DETAILS},
     }
     stage_rows(connection, _DETAILS, columns, source_ids)
-    changed = [number for number, item in zip(numbers, items, strict=True) if item.found.content_changed]
+    changed = [number for number, item in zip(numbers, kept, strict=True) if item.found.content_changed]
     count = write_observations(connection, "spectrum", release_id, numbers, changed, "spectrum", list(_DETAILS))
     return count, refused
+
+
+def _settle(
+    writer: Writer, items: Sequence[FileItem[SpectrumFile]]
+) -> tuple[list[FileItem[SpectrumFile]], Owners, list[tuple[FileItem[SpectrumFile], str]]]:
+    """Items without the rows whose id is another source's, whose source each row is, and files left without a row."""
+    release_id = writer.release.release_id
+    left = list(items)
+    sdss = [
+        native for item in left if item.content.format == sdss_spectrum.FORMAT for native in item.content.native_ids
+    ]
+    present = _galaxies(writer.connection, release_id, sdss) | present_sources(
+        writer.connection, release_id, _natives(left)
+    )
+    refused: list[tuple[FileItem[SpectrumFile], str]] = []
+    while True:
+        known = [item.known_id for item in left for _ in item.content.rows]
+        owners = find_owners(_natives(left), _joined(left, "ra"), _joined(left, "dec"), known, present)
+        if not any(owners.refused):
+            return left, owners, refused
+        kept = []
+        reasons = iter(owners.refused)
+        for item in left:
+            content = item.content
+            of_item = [next(reasons) for _ in content.rows]
+            good = np.array([reason is None for reason in of_item], np.bool_)
+            rows = zip(content.rows.tolist(), content.native_ids, of_item, strict=True)
+            rejected = [(row, native, reason) for row, native, reason in rows if reason is not None]
+            if not good.any():
+                refused.append((item, rejected[0][2]))
+            else:
+                kept.append(_item(item.found, content.keep(good, rejected)))
+        left = kept
+
+
+def _natives(items: Sequence[FileItem[SpectrumFile]]) -> list[str]:
+    return [native for item in items for native in item.content.native_ids]
+
+
+def _joined(items: Sequence[FileItem[SpectrumFile]], name: str) -> np.ndarray[Any, Any]:
+    parts = [getattr(item.content, name) for item in items]
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def _galaxies(connection: psycopg.Connection[Any], release_id: int, natives: Sequence[str]) -> dict[str, KnownSource]:
@@ -138,14 +201,6 @@ def _galaxies(connection: psycopg.Connection[Any], release_id: int, natives: Seq
         (release_id, list(natives)),
     )
     return {row[0]: KnownSource(*row[1:]) for row in rows}
-
-
-def _ra(items: Sequence[FileItem[SdssSpectrum]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.array([item.content.ra for item in items], np.float64)
-
-
-def _dec(items: Sequence[FileItem[SdssSpectrum]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.array([item.content.dec for item in items], np.float64)
 
 
 def _column(values: list[Any]) -> np.ndarray[Any, Any]:

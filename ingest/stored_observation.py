@@ -26,6 +26,8 @@ class StoredObservation:
         Of an image.
     z : float or None
         Redshift of a spectrum.
+    wave_min_angstrom : float or None
+        Least wavelength of a spectrum, vacuum.
     """
 
     asked_id: int
@@ -47,6 +49,7 @@ class StoredObservation:
     pixel_scale_arcsec: float | None
     is_display: bool
     z: float | None
+    wave_min_angstrom: float | None = None
 
     def terms(self) -> dict[str, str]:
         """Source, release, licence and citation as texts, for headers and notes."""
@@ -74,7 +77,7 @@ WITH asked AS (
 )
 SELECT o.observation_id, s.source_id, s.native_id, s.ra, s.dec, r.release, r.survey, r.url, r.licence, r.citation,
     r.simulated, d.path AS root, f.path, f.format, f.size_bytes, f.mtime, o.row_index, i.bands, i.pixel_scale_arcsec,
-    i.is_display, p.z
+    i.is_display, p.z, p.wave_min_angstrom
 FROM candidate c
 JOIN archive.source s USING (source_id)
 JOIN archive.observation o USING (source_id)

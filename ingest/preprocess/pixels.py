@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,9 +51,9 @@ def read_cutouts(path: Path, fmt: str, row_start: int = 0, row_stop: int = 1) ->
     path : Path
     fmt : {'hdf5', 'jpeg', 'png', 'fits', 'fits-image'}
         'hdf5' is the layout of ssl-legacysurvey: dataset ``images`` (N, n_band, ny, nx), bands g, r, z at
-        0.262 arcsec a pixel; a file attribute ``bands`` or ``pixel_scale_arcsec`` overrides that. The other
-        formats hold one image, row 0. Transparency of a PNG is ignored; 16-bit values are scaled to [0,
-        255].
+        0.262 arcsec a pixel; a file attribute ``bands`` or ``pixel_scale_arcsec`` overrides that. Of a FITS file
+        `stamp_hdus` are the rows, read one at a time. The other formats hold one image, row 0. Transparency of a PNG
+        is ignored; 16-bit values are scaled to [0, 255].
     row_start, row_stop : int
 
     Raises
@@ -65,14 +65,18 @@ def read_cutouts(path: Path, fmt: str, row_start: int = 0, row_stop: int = 1) ->
         raise GalbaseError(f"format {fmt!r} holds no images; choose one of {', '.join(FORMATS)}.")
     if not path.is_file():
         raise GalbaseError(f"{path} is not there; put it back or ingest it from its new place.")
-    if fmt != "hdf5" and (row_start, row_stop) != (0, 1):
+    if fmt in ("jpeg", "png") and (row_start, row_stop) != (0, 1):
         raise GalbaseError(f"{path} holds one image, row 0; rows {row_start} to {row_stop} were asked for.")
+    if fmt.startswith("fits") and row_stop != row_start + 1:
+        raise GalbaseError(
+            f"{path}: images of a FITS file are read one by one; {row_start} to {row_stop} was asked for."
+        )
     try:
         if fmt == "hdf5":
             return _read_hdf5(path, row_start, row_stop)
         if fmt in ("jpeg", "png"):
             return _read_display(path)
-        return _read_fits(path)
+        return _read_fits(path, row_start)
     except (OSError, SyntaxError, KeyError, TypeError) as error:
         raise GalbaseError(f"cannot read {path} as {fmt}: {error}. Fetch the file again.") from error
 
@@ -85,10 +89,13 @@ def pixel_hash(pixels: npt.NDArray[np.float32]) -> str:
 
 
 def rows_per_unit(path: Path, fmt: str, least: int = ROWS_PER_UNIT) -> int:
-    """Rows of a unit of work on this file: at least `least`, a whole number of the file's chunks.
+    """Rows of a unit of work on this file: at least `least`, a whole number of the file's chunks; 1 for FITS, whose
+    images may differ in size.
 
     A file that cannot be opened counts as not chunked; reading its unit then says what is wrong.
     """
+    if fmt.startswith("fits"):
+        return 1
     if fmt != "hdf5":
         return least
     import h5py
@@ -147,17 +154,24 @@ def _decode_16_bit(data: bytes, path: Path) -> npt.NDArray[np.float32]:
     return np.asarray(values if values.ndim == 2 else values[..., 2::-1], np.float32)
 
 
-def _read_fits(path: Path) -> Cutouts:
+def stamp_hdus(hdus: Iterable[Any]) -> list[Any]:
+    """The images of an open FITS file, (ny, nx) or (n_band, ny, nx): all where none of them has a name, as in files of
+    stamps; otherwise the first, beside which named ones are weights or masks.
+    """
+    images = [hdu for hdu in hdus if hdu.is_image and len(hdu.shape) in (2, 3)]
+    return images if all(hdu.name in ("", "PRIMARY") for hdu in images) else images[:1]
+
+
+def _read_fits(path: Path, row: int) -> Cutouts:
     from astropy.io import fits
 
     with fits.open(path, memmap=False) as hdus:
-        for hdu in hdus:
-            if hdu.is_image and len(hdu.shape) in (2, 3):
-                planes = np.asarray(hdu.data, dtype=np.float32)
-                header = hdu.header
-                break
-        else:
+        images = stamp_hdus(hdus)
+        if not images:
             raise GalbaseError(f"{path} holds no image of (ny, nx) or (n_band, ny, nx); give such a cutout.")
+        if not 0 <= row < len(images):
+            raise GalbaseError(f"{path} holds {len(images)} images; row {row} was asked for.")
+        planes, header = np.asarray(images[row].data, dtype=np.float32), images[row].header
     planes = planes[None] if planes.ndim == 2 else planes
     named = _named_bands(header.get("BANDS"), len(planes))
     if named is None and len(planes) == 1 and str(header.get("FILTER", "")).strip():

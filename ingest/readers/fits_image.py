@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from galbase.ingest.readers.image_file import UNKNOWN, ImageFile
+from galbase.ingest.preprocess.pixels import stamp_hdus
+from galbase.ingest.readers.image_file import ImageFile
 from galbase.ingest.readers.whole_fits import fits_outline, open_whole
 from galbase.schema.errors import GalbaseError
 
@@ -32,7 +33,7 @@ def holds_no_image(path: Path) -> bool:
 
 
 def read_fits_image(path: Path) -> ImageFile:
-    """Read position, pixel scale, bands and size of a cutout: the first image (ny, nx) or (n_band, ny, nx).
+    """Read position, pixel scale, bands and size of the cutouts of a file, see `stamp_hdus`; most hold one.
 
     The position is that of the image's centre. Bands come from keyword BANDS (one letter a plane) or FILTER, and
     are called ``band0`` and so on where the file names none.
@@ -40,30 +41,39 @@ def read_fits_image(path: Path) -> ImageFile:
     Raises
     ------
     GalbaseError
-        If the file is no FITS file, truncated, fails its checksum, or holds no such image.
+        If the file is no FITS file, truncated, fails its checksum, holds no such image, or its images differ in bands or
+        pixel scale.
     """
     with open_whole(path) as hdus:
-        for hdu in hdus:
-            if hdu.is_image and len(hdu.shape) in (2, 3):
-                shape, header = np.shape(hdu.data), hdu.header
-                break
-        else:
+        images = stamp_hdus(hdus)
+        # Reading the pixels is what shows that they are there.
+        found = [(np.shape(hdu.data), hdu.header) for hdu in images]
+    if not found:
+        raise GalbaseError(f"{path.name} holds no image of (ny, nx) or (n_band, ny, nx) pixels; give such a cutout.")
+    for index, (shape, _) in enumerate(found):
+        if 0 in shape:
             raise GalbaseError(
-                f"{path.name} holds no image of (ny, nx) or (n_band, ny, nx) pixels; give such a cutout."
+                f"{path.name} holds an image without pixels, shape {shape}, number {index}; give cutouts."
             )
-    if 0 in shape:
-        raise GalbaseError(f"{path.name} holds an image without pixels, shape {shape}; give a cutout.")
-    n_plane = shape[0] if len(shape) == 3 else 1
-    height, width = shape[-2:]
-    ra, dec, scale = _sky(header, width, height, path)
+    sizes = np.array([(shape[-1], shape[-2]) for shape, _ in found], np.int64)
+    skies = [
+        _sky(header, width, height, path) for (_, header), (width, height) in zip(found, sizes.tolist(), strict=True)
+    ]
+    bands = {_bands(header, shape[0] if len(shape) == 3 else 1) for shape, header in found}
+    scales = np.array([np.nan if scale is None else scale for _, _, scale in skies])
+    if len(bands) > 1 or not np.allclose(scales, scales[0], rtol=1e-3, equal_nan=True):
+        raise GalbaseError(
+            f"{path.name}: its {len(found)} images differ in bands or pixel scale; give each its own file."
+        )
     return ImageFile(
-        ra=UNKNOWN if ra is None else np.array([ra]),
-        dec=UNKNOWN if dec is None else np.array([dec]),
-        bands=_bands(header, n_plane),
-        pixel_scale_arcsec=scale,
-        width=width,
-        height=height,
+        ra=np.array([np.nan if ra is None else ra for ra, _, _ in skies]),
+        dec=np.array([np.nan if dec is None else dec for _, dec, _ in skies]),
+        bands=bands.pop(),
+        pixel_scale_arcsec=skies[0][2],
+        width=int(sizes[0, 0]),
+        height=int(sizes[0, 1]),
         is_display=False,
+        sizes=sizes if len(sizes) > 1 else None,
     )
 
 

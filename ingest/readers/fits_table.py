@@ -43,7 +43,7 @@ def read_fits(stream: BinaryIO, name: str) -> TableFile:
                 raise GalbaseError(f"{name} holds no FITS table, only images; ingest it with `galbase ingest images`.")
             hdu = next((table for table in tables if table.header["NAXIS2"] > 0), tables[0])
             _check_structure(hdu, stream, size, name)
-            columns = _columns(hdu)
+            columns = table_columns(hdu)
     except GalbaseError:
         raise
     except Exception as error:
@@ -114,7 +114,8 @@ def _check_structure(hdu: Any, stream: BinaryIO, size: int, name: str) -> None:
         )
 
 
-def _columns(hdu: Any) -> dict[str, FileColumn]:
+def table_columns(hdu: Any) -> dict[str, FileColumn]:
+    """Columns of an open table with units, UCDs (TUCDn) and descriptions (TCOMMn)."""
     header = hdu.header
     found: dict[str, FileColumn] = {}
     for index, col in enumerate(hdu.columns):

@@ -94,7 +94,7 @@ def read_generic(
         If no column, or more than one, can be the position or the id; the message lists the columns.
     """
     places = read_positions(file, name, ra=ra, dec=dec, angle_unit=angle_unit)
-    key = _find_id(file, name, id_column)
+    key = find_id(file, name, id_column)
     nulls: Counter[str] = Counter()
     non_finite = np.zeros(file.n_row, np.bool_)
     columns = []
@@ -195,7 +195,8 @@ def _find_position(file: TableFile, name: str, ra: str | None, dec: str | None) 
     )
 
 
-def _find_id(file: TableFile, name: str, id_column: str | None) -> FileColumn:
+def find_id(file: TableFile, name: str, id_column: str | None = None) -> FileColumn:
+    """The column of ids: as named, or the first of unique values by UCD and name; parameters as in `read_generic`."""
     if id_column is not None:
         column = _named(file, name, id_column, "--id")
         if column.is_array or column.kind not in ("integer", "text"):

@@ -23,7 +23,7 @@ class ImageFile:
     pixel_scale_arcsec : float or None
         None where the file does not tell.
     width, height : int
-        Pixels.
+        Pixels; of the first image where `sizes` is given.
     is_display : bool
         Display colours instead of fluxes.
     native_ids : sequence of str, optional
@@ -38,6 +38,10 @@ class ImageFile:
         Rows with an infinite measurement, which is NaN in the columns here.
     rejected : sequence of (row, native id or None, reason)
         Rows that cannot be loaded.
+    sizes : (n, 2) int64, optional
+        Width and height of each image, where they differ.
+    flags : (n,) int64, optional
+        Bits of registry 'observation' that the file itself tells.
     """
 
     ra: npt.NDArray[np.float64]
@@ -54,6 +58,8 @@ class ImageFile:
     extra_columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     non_finite: npt.NDArray[np.bool_] | None = None
     rejected: Sequence[tuple[int, str | None, str]] = ()
+    sizes: npt.NDArray[np.int64] | None = None
+    flags: npt.NDArray[np.int64] | None = None
 
     @property
     def n_row(self) -> int:

@@ -5,18 +5,18 @@ Data model: https://data.sdss.org/datamodel/files/BOSS_SPECTRO_REDUX/RUN2D/spect
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from galbase.ingest.readers.whole_fits import fits_outline, open_whole
+from galbase.ingest.readers.spectrum_file import DETAILS, SpectrumFile, SpectrumPixels, number, text
+from galbase.ingest.readers.whole_fits import open_whole
 from galbase.schema.errors import GalbaseError
 
-_DESI = frozenset({"B_FLUX", "FIBERMAP", "REDSHIFTS"})
+FORMAT = "sdss-spec"
 _SDSS = frozenset({"COADD", "SPECOBJ"})
 
 
@@ -55,20 +55,23 @@ class SdssSpectrum:
     sn_median: float | None
 
 
-@dataclass(frozen=True)
-class SpectrumPixels:
-    """The spectrum itself: vacuum wavelength [Angstrom], flux [1e-17 erg/s/cm2/Angstrom] and its inverse variance,
-    each (n_pixel,) float64."""
-
-    wave_angstrom: npt.NDArray[np.float64]
-    flux: npt.NDArray[np.float64]
-    ivar: npt.NDArray[np.float64]
+def is_sdss(names: Sequence[str]) -> bool:
+    """Whether one of these extensions (capitals) is that of a spec file; both must be there for it to be sound."""
+    return bool(_SDSS & set(names))
 
 
-def holds_no_spectrum(path: Path) -> bool:
-    """Whether a FITS file can be read and is neither an SDSS spec file nor one of DESI's spectra."""
-    outline = fits_outline(path)
-    return outline is not None and not (_SDSS | _DESI) & {name for name, _ in outline}
+def read_sdss_file(path: Path) -> SpectrumFile:
+    """Read what the archive keeps of a spec file, as one row; errors as in `read_sdss_spectrum`."""
+    one = read_sdss_spectrum(path)
+    return SpectrumFile(
+        FORMAT,
+        1,
+        np.zeros(1, np.int64),
+        [str(one.specobjid)],
+        np.array([one.ra]),
+        np.array([one.dec]),
+        {name: [getattr(one, name)] for name in DETAILS},
+    )
 
 
 def read_sdss_spectrum(path: Path) -> SdssSpectrum:
@@ -81,10 +84,10 @@ def read_sdss_spectrum(path: Path) -> SdssSpectrum:
     """
     pixels, row = _read(path)
     wave = pixels.wave_angstrom
-    ra, dec = _number(row.get("PLUG_RA")), _number(row.get("PLUG_DEC"))
+    ra, dec = number(row.get("PLUG_RA")), number(row.get("PLUG_DEC"))
     if ra is None or dec is None or not -90 <= dec <= 90:
         raise GalbaseError(f"{path.name}: PLUG_RA={row.get('PLUG_RA')}, PLUG_DEC={row.get('PLUG_DEC')} is no position.")
-    z_warning = _number(row.get("ZWARNING"))
+    z_warning = number(row.get("ZWARNING"))
     return SdssSpectrum(
         specobjid=_specobjid(row.get("SPECOBJID"), path),
         ra=ra % 360.0,
@@ -92,12 +95,12 @@ def read_sdss_spectrum(path: Path) -> SdssSpectrum:
         wave_min_angstrom=float(wave[0]),
         wave_max_angstrom=float(wave[-1]),
         n_pixel=len(wave),
-        z=_number(row.get("Z")),
-        z_err=_number(row.get("Z_ERR")),
+        z=number(row.get("Z")),
+        z_err=number(row.get("Z_ERR")),
         z_warning=None if z_warning is None else int(z_warning),
-        spectral_class=_text(row.get("CLASS")),
-        spectral_subclass=_text(row.get("SUBCLASS")),
-        sn_median=_number(row.get("SN_MEDIAN_ALL")),
+        spectral_class=text(row.get("CLASS")),
+        spectral_subclass=text(row.get("SUBCLASS")),
+        sn_median=number(row.get("SN_MEDIAN_ALL")),
     )
 
 
@@ -115,8 +118,6 @@ def read_spectrum_pixels(path: Path) -> SpectrumPixels:
 def _read(path: Path) -> tuple[SpectrumPixels, dict[str, Any]]:
     with open_whole(path) as hdus:
         names = [hdu.name.upper() for hdu in hdus]
-        if _DESI & set(names):
-            raise GalbaseError(f"{path.name} is a DESI file; only SDSS spec files can be loaded so far.")
         if "COADD" not in names or "SPECOBJ" not in names:
             raise GalbaseError(
                 f"{path.name} is no SDSS spec file: its extensions are {', '.join(names) or 'none'}, COADD and SPECOBJ "
@@ -148,12 +149,3 @@ def _specobjid(value: Any, path: Path) -> int:
     if number == 0:
         raise GalbaseError(f"{path.name}: SPECOBJID is {value!r}, not an id.")
     return number
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None
-
-
-def _text(value: Any) -> str | None:
-    text = str(value).strip() if value is not None else ""
-    return text or None
