@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from galbase.ingest.commands_cut import cut_and_ingest
 from galbase.schema import console
 from galbase.schema.errors import UsageError
 
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
 
 def images(
     ctx: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(help="Image files, or folders that are searched for them.")],
     release: Annotated[str, typer.Option(help="Release the images belong to.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Image files, or folders that are searched for them.", show_default=False),
+    ] = None,
     manifest: Annotated[
         Path | None,
         typer.Option(help="CSV with columns file, ra, dec, and where known pixel_scale_arcsec, native_id."),
@@ -32,12 +36,33 @@ def images(
     bands: Annotated[
         str | None, typer.Option(help="Bands of unnamed planes in order, such as z,r,g for red, green, blue.")
     ] = None,
+    cut_from: Annotated[
+        list[Path] | None,
+        typer.Option(help="Frames or bricks (FITS with a WCS; .gz, .bz2, .fz), or their folder, to cut stamps out of."),
+    ] = None,
+    positions: Annotated[str | None, typer.Option(help="Release whose sources are cut out of the frames.")] = None,
+    size_px: Annotated[int | None, typer.Option(help="Width and height of the stamps cut out.")] = None,
+    min_coverage: Annotated[
+        float, typer.Option(help="Leave out stamps of which a smaller share of pixels has data in every band.")
+    ] = 0.5,
+    max_band_offset_px: Annotated[
+        float,
+        typer.Option(help="By how much the pixel grids of two bands of a stamp may differ; nothing is resampled."),
+    ] = 0.1,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the stamps cut out; default: stamps/RELEASE in the data directory.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
-    """Load image cutouts: JPEG, PNG, FITS, or HDF5 shards in the layout of ssl-legacysurvey.
+    """Load image cutouts: JPEG, PNG, FITS, or HDF5 shards in the layout of ssl-legacysurvey; or cut them out of frames.
 
     A manifest's position goes before the header's, and that before the name's; differences over 1 arcsec are flagged.
     A broken file is rejected with its reason, the others load; the exit status is then 1.
+
+    --cut-from cuts a stamp round every source of --positions that lies on a frame, keeping the frame's pixels, WCS and
+    unit. Frames whose names differ only in the band make one stamp of several bands. A source on several frames is cut
+    from the one where it lies farthest from the edge. Pixels beyond the edge, or of weight 0 in an invvar plane beside,
+    are NaN and flagged. A second run cuts only what is new or changed.
 
     Example: galbase ingest images cutouts/ --release galaxy-zoo --manifest cutouts/manifest.csv
     """
@@ -48,6 +73,25 @@ def images(
     from galbase.schema.database import connect
     from galbase.schema.ledger import finish_run, start_run
 
+    if cut_from:
+        if paths or manifest or position_from_name or pixel_scale_arcsec or bands:
+            raise UsageError("--cut-from takes images from the frames: leave out files, --manifest and the like.")
+        cut_and_ingest(
+            ctx.obj,
+            release,
+            frames=cut_from,
+            positions=positions,
+            size_px=size_px,
+            min_coverage=min_coverage,
+            max_band_offset_px=max_band_offset_px,
+            out=out,
+            as_json=as_json,
+        )
+        return
+    if not paths:
+        raise UsageError("give image files or folders, or --cut-from FRAMES.")
+    if positions is not None or size_px is not None or out is not None:
+        raise UsageError("--positions, --size-px and --out belong to --cut-from FRAMES.")
     options = _options(manifest, position_from_name, pixel_scale_arcsec, bands)
     with connect(ctx.obj, autocommit=True) as connection:
         target = require_release(connection, release)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from galbase.ingest.preprocess.pixels import read_cutouts, stamp_hdus
 from galbase.ingest.preprocess.stretch import displayable, dr2_rgb
+from galbase.ingest.stamp_shard import stamp_header
 from galbase.ingest.stored_observation import StoredObservation, ascii_text, check_output
 from galbase.schema.errors import GalbaseError
 
@@ -89,7 +90,7 @@ def _write_fits(image: StoredObservation, pixels: npt.NDArray[np.float32], out: 
 
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     header = _world_coordinates(image, pixels.shape[1], pixels.shape[0])
-    if not image.is_display:
+    if not image.is_display and image.format != "hdf5-stamps":
         header["BUNIT"] = "nanomaggy"
     header["BANDS"] = ("".join(image.bands), "bands of the planes")
     if image.pixel_scale_arcsec is not None:
@@ -125,6 +126,8 @@ def _world_coordinates(image: StoredObservation, width: int, height: int) -> Any
             header = stamp_hdus(hdus)[image.row_index].header
         wcs = WCS(header)
         return wcs.celestial.to_header() if wcs.has_celestial else fits.Header()
+    if image.format == "hdf5-stamps":
+        return stamp_header(image.file, image.row_index) or fits.Header()
     if image.format != "hdf5" or image.pixel_scale_arcsec is None:
         return fits.Header()
     wcs = WCS(naxis=2)

@@ -20,11 +20,13 @@ from galbase.ingest.readers import display_image, fits_image, ssl_legacysurvey
 from galbase.ingest.readers.image_file import ImageFile
 from galbase.ingest.readers.position_name import position_from_name
 from galbase.ingest.releases import Release
+from galbase.ingest.stamp_shard import SUFFIX as STAMPS
 from galbase.schema.errors import GalbaseError
 from galbase.schema.flags import ObservationFlag
 from galbase.schema.healpix import separation_arcsec
 
 DIFFERS_ARCSEC = 1.0
+SHARDS = ("hdf5", "hdf5-stamps")
 ALGORITHM_VERSION = 1
 
 
@@ -51,8 +53,10 @@ class ImageOptions:
 
 
 def image_format(path: Path) -> str | None:
-    """Format of a file by its name: jpeg, png, fits-image, hdf5, or None."""
+    """Format of a file by its name: jpeg, png, fits-image, hdf5, hdf5-stamps (cut from frames), or None."""
     suffix = path.suffix.lower()
+    if path.name.lower().endswith(STAMPS):
+        return "hdf5-stamps"
     if suffix in display_image.FORMATS:
         return display_image.FORMATS[suffix]
     if suffix in ssl_legacysurvey.SUFFIXES:
@@ -97,12 +101,12 @@ def ingest_images(
     reader = Reader(
         wanted=lambda path: image_format(path) is not None and not path.name.startswith("."),
         is_other=lambda path: image_format(path) == "fits-image" and fits_image.holds_no_image(path),
-        formats=frozenset({"hdf5", "jpeg", "png", "fits-image"}),
+        formats=frozenset({"hdf5", "hdf5-stamps", "jpeg", "png", "fits-image"}),
         format_of=lambda path: image_format(path) or "unknown",
         options_hash=lambda place: _options_hash(place, options),
         read=lambda found: _read(found, options),
         store=_store,
-        alone=lambda place: image_format(place.file) == "hdf5",
+        alone=lambda place: image_format(place.file) in SHARDS,
     )
     report = ingest_files(connection, release, paths, reader, run_id=run_id, advance=advance)
     with connection.transaction():
@@ -134,7 +138,7 @@ def read_image_file(path: Path) -> ImageFile:
     format = image_format(path)
     if format is None:
         raise GalbaseError(f"{path.name} is no image file: .jpg, .png, .fits (also .gz, .bz2, .fz) or .h5 is expected.")
-    if format == "hdf5":
+    if format in SHARDS:
         return ssl_legacysurvey.read_shard(path)
     if format == "fits-image":
         return fits_image.read_fits_image(path)
@@ -159,8 +163,9 @@ def _place(found: FoundFile, options: ImageOptions) -> PlacedImages:
     rows = np.array([number for number in range(image.n_row) if number not in rejected], np.intp)
     ra, dec = image.ra[rows], image.dec[rows]
     native_ids: Sequence[str]
-    if image_format(place.file) == "hdf5" or image.n_row > 1:
-        if image_format(place.file) != "hdf5" and row is not None and row.position() is not None:
+    is_shard = image_format(place.file) in SHARDS
+    if is_shard or image.n_row > 1:
+        if not is_shard and row is not None and row.position() is not None:
             raise GalbaseError(
                 f"{place.relative} holds {image.n_row} images, for which manifest line {row.line} has one position; "
                 "leave its ra and dec empty, or give each image its own file."

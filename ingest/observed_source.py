@@ -22,6 +22,7 @@ OBSERVATION_FORMATS = (
     "jpeg",
     "png",
     "fits-image",
+    "hdf5-stamps",
     "sdss-spec",
     "desi-coadd",
     "spectrum-stack",

@@ -14,6 +14,7 @@ class ObservationFlag(enum.IntFlag):
     PIXEL_SCALE_UNKNOWN = 8
     NO_CATALOGUE_SOURCE = 16
     DISPLAY_IMAGE = 32
+    INCOMPLETE_COVERAGE = 64
 
 
 class SourceFlag(enum.IntFlag):
@@ -62,6 +63,7 @@ _MEANING: tuple[tuple[enum.IntFlag, str], ...] = (
     (ObservationFlag.PIXEL_SCALE_UNKNOWN, "the pixel scale is not known: no criterion in arcsec is applied"),
     (ObservationFlag.NO_CATALOGUE_SOURCE, "no catalogue row in this release: the source comes from the file itself"),
     (ObservationFlag.DISPLAY_IMAGE, "display colours (JPEG or PNG), not calibrated fluxes"),
+    (ObservationFlag.INCOMPLETE_COVERAGE, "pixels without data, NaN: the stamp runs over its frame's edge or a gap"),
     (SourceFlag.NON_FINITE_MEASUREMENT, "a measurement was infinite in the file and is NULL here"),
     (SourceFlag.DUPLICATE, "another detection of the same release stands for this one: `galbase duplicates`"),
     (PreprocessFlag.NON_FINITE, "pixels are not finite where the target should be"),

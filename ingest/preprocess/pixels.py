@@ -18,7 +18,7 @@ LEGACY_SCALE_ARCSEC = 0.262
 LEGACY_BANDS = ("g", "r", "z")
 DISPLAY_BANDS = ("R", "G", "B")
 ROWS_PER_UNIT = 256
-FORMATS = ("hdf5", "jpeg", "png", "fits", "fits-image")
+FORMATS = ("hdf5", "hdf5-stamps", "jpeg", "png", "fits", "fits-image")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def read_cutouts(path: Path, fmt: str, row_start: int = 0, row_stop: int = 1) ->
     Parameters
     ----------
     path : Path
-    fmt : {'hdf5', 'jpeg', 'png', 'fits', 'fits-image'}
+    fmt : {'hdf5', 'hdf5-stamps', 'jpeg', 'png', 'fits', 'fits-image'}
         'hdf5' is the layout of ssl-legacysurvey: dataset ``images`` (N, n_band, ny, nx), bands g, r, z at
         0.262 arcsec a pixel; a file attribute ``bands`` or ``pixel_scale_arcsec`` overrides that. Of a FITS file
         `stamp_hdus` are the rows, read one at a time. The other formats hold one image, row 0. Transparency of a PNG
@@ -72,7 +72,7 @@ def read_cutouts(path: Path, fmt: str, row_start: int = 0, row_stop: int = 1) ->
             f"{path}: images of a FITS file are read one by one; {row_start} to {row_stop} was asked for."
         )
     try:
-        if fmt == "hdf5":
+        if fmt.startswith("hdf5"):
             return _read_hdf5(path, row_start, row_stop)
         if fmt in ("jpeg", "png"):
             return _read_display(path)
@@ -96,7 +96,7 @@ def rows_per_unit(path: Path, fmt: str, least: int = ROWS_PER_UNIT) -> int:
     """
     if fmt.startswith("fits"):
         return 1
-    if fmt != "hdf5":
+    if not fmt.startswith("hdf5"):
         return least
     import h5py
 

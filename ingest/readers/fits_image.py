@@ -41,8 +41,8 @@ def read_fits_image(path: Path) -> ImageFile:
     Raises
     ------
     GalbaseError
-        If the file is no FITS file, truncated, fails its checksum, holds no such image, or its images differ in bands or
-        pixel scale.
+        If the file is no FITS file, truncated, fails its checksum, holds no such image, or its images differ in bands
+        or pixel scale.
     """
     with open_whole(path) as hdus:
         images = stamp_hdus(hdus)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from galbase.ingest.preprocess.pixels import LEGACY_BANDS, LEGACY_SCALE_ARCSEC
 from galbase.ingest.readers.image_file import ImageFile
 from galbase.schema.errors import GalbaseError
+from galbase.schema.flags import ObservationFlag
 from galbase.schema.healpix import valid_position
 from galbase.schema.tables.legacysurvey import legacysurvey_dr9_object
 
@@ -31,8 +32,8 @@ def read_shard(path: Path) -> ImageFile:
     """Read a shard's catalogue columns; its pixels are not touched.
 
     Only ``images``, ``ra`` and ``dec`` are required; NaN is an unknown position. Ids are ``release-brickid-objid``, or
-    None without these three. Redshifts of -99 are missing. A file attribute ``bands`` or ``pixel_scale_arcsec`` goes
-    before g, r, z at 0.262 arcsec.
+    None without these three; a file of stamps cut from frames has its sources' own. Redshifts of -99 are missing. A
+    file attribute ``bands`` or ``pixel_scale_arcsec`` goes before g, r, z at 0.262 arcsec.
 
     Raises
     ------
@@ -41,6 +42,7 @@ def read_shard(path: Path) -> ImageFile:
     """
     import h5py
 
+    coverage = stamp_ids = None
     try:
         # Survey files lie on read-only mounts, where HDF5's lock fails.
         with h5py.File(path, "r", locking=False) as file:
@@ -52,13 +54,16 @@ def read_shard(path: Path) -> ImageFile:
             }
             bands = _attribute_bands(file.attrs.get("bands"), shape[1])
             scale = float(file.attrs.get("pixel_scale_arcsec", LEGACY_SCALE_ARCSEC))
+            if "stamp_layout" in file.attrs:
+                # Cut from frames by `stamp_shard`, which says these of every stamp.
+                stamp_ids, coverage, _ = (data.pop(name) for name in ("native_id", "coverage", "crpix"))
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise GalbaseError(f"{path.name} is damaged or no HDF5 file: {error}. Fetch the file again.") from error
     ra, dec = (np.asarray(data.pop(name), np.float64) for name in ("ra", "dec"))
     valid = valid_position(ra, dec)
     # NaN says that the position is not known, which is no reason to lose the image; any other value is an error.
     bad = ~valid & ~(np.isnan(ra) & np.isnan(dec))
-    ids, id_rejected = _native_ids(data, shape[0])
+    ids, id_rejected = (stamp_ids.tolist(), []) if stamp_ids is not None else _native_ids(data, shape[0])
     rejected = [
         (int(row), None if ids is None else ids[row], f"position ra={ra[row]}, dec={dec[row]} is not on the sky")
         for row in np.flatnonzero(bad)
@@ -82,6 +87,7 @@ def read_shard(path: Path) -> ImageFile:
         extra_columns=extra,
         non_finite=infinite,
         rejected=sorted(rejected),
+        flags=None if coverage is None else np.where(coverage < 1, int(ObservationFlag.INCOMPLETE_COVERAGE), 0),
     )
 
 

@@ -124,7 +124,7 @@ def compare_text(column: Any, wanted: list[str], where: str) -> None:
         elif isinstance(got, bool):
             assert str(got).lower() == text.lower(), (where, column.name)
         elif isinstance(got, int):
-            assert str(got) == text, (where, column.name)
+            assert str(got) == text.strip(), (where, column.name)
         elif isinstance(got, float):
             assert got == float(text) or got != got, (where, column.name)
         else:
