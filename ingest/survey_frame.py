@@ -196,12 +196,12 @@ def _tokens(path: Path) -> set[str]:
 
 
 def _band(header: Any, path: Path) -> str | None:
-    for key in ("BAND", "FILTER"):
-        named = str(header.get(key, "")).split()
-        if named:
-            return named[0]
+    """The band that the name tells, if the header's filter agrees (FILTER of the MzLS bricks of band z is zd)."""
+    filters = [words[0] for key in ("BAND", "FILTER") if (words := str(header.get(key, "")).split())]
     found = [token for token in re.split(r"[-_.]", _stem(path)) if token in BAND_ORDER]
-    return found[0] if len(found) == 1 else None
+    if len(found) == 1 and (not filters or filters[0].lower().startswith(found[0].lower())):
+        return found[0]
+    return filters[0] if filters else None
 
 
 def _group_name(frame: Frame) -> str:
