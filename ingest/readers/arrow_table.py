@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -9,11 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from galbase.ingest.readers.column import FileColumn, TableFile
+from galbase.ingest.readers.content import refuse_expansion
 from galbase.schema.errors import GalbaseError
 
 _DELIMITERS = (",", "\t", ";", "|")
 _NULL_WORDS = ["", "NULL", "null", "NaN", "nan", "\\N", "N/A", "n/a"]
 _HEAD_BYTES = 2**16
+# YAML nested over a megabyte takes seconds to be found wrong.
+_ECSV_LINE_BYTES = 2**18
+_OPENS = re.compile(rb'[\n,;|\t]"')
 
 
 def read_parquet(path: Path) -> TableFile:
@@ -22,17 +27,33 @@ def read_parquet(path: Path) -> TableFile:
     Raises
     ------
     GalbaseError
-        If the file is damaged.
+        If the file is damaged, or would take more memory than `refuse_expansion` allows.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
         with path.open("rb") as stream:
-            table = parquet.read_table(stream)
+            file = parquet.ParquetFile(stream)
+            refuse_expansion(path.name, _memory(file), path.stat().st_size, f"its {file.metadata.num_rows:,} rows")
+            table = file.read()
     except (pa.ArrowException, OSError) as error:
         raise GalbaseError(f"{path.name} is not a sound Parquet file: {error}. Fetch it again.") from error
     return _table(table, "parquet", path.name)
+
+
+def _memory(file: Any) -> int:
+    """Bytes that a Parquet file's columns take when read, by what its footer says; nothing is unpacked for it."""
+    widths = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
+    total = 0
+    for group in range(file.metadata.num_row_groups):
+        rows = file.metadata.row_group(group)
+        for number in range(rows.num_columns):
+            column = rows.column(number)
+            # Text takes an offset a value besides its pages.
+            fixed = column.num_values * widths.get(column.physical_type, 8)
+            total += max(int(column.total_uncompressed_size), int(fixed))
+    return total
 
 
 def read_csv(stream: BinaryIO, name: str) -> TableFile:
@@ -44,12 +65,13 @@ def read_csv(stream: BinaryIO, name: str) -> TableFile:
     Raises
     ------
     GalbaseError
-        If rows differ in their number of fields, or the text is not UTF-8.
+        If rows differ in their number of fields, a quote is never closed, or the text is not UTF-8.
     """
     import pyarrow as pa
     from pyarrow import csv
 
     skip, header, delimiter = _header(stream, name)
+    _refuse_open_quote(stream, name)
     try:
         table = csv.read_csv(
             stream,
@@ -62,7 +84,7 @@ def read_csv(stream: BinaryIO, name: str) -> TableFile:
             ),
         )
     except pa.ArrowException as error:
-        raise GalbaseError(f"{name} is not a sound CSV table: {error}") from error
+        raise GalbaseError(f"{name} is not a sound CSV table: {error}. Fetch it again.") from error
     typed = [_typed(table.column(i)) for i in range(table.num_columns)]
     return _table(pa.table(typed, names=[text.strip() for text in table.column_names]), "csv", name)
 
@@ -77,6 +99,10 @@ def read_ecsv(stream: BinaryIO, name: str) -> TableFile:
     """
     from astropy.table import Table
 
+    while (line := stream.readline(_ECSV_LINE_BYTES)).startswith(b"#"):
+        if len(line) == _ECSV_LINE_BYTES:
+            raise GalbaseError(f"{name} is not a sound ECSV table: a header line of over {len(line) >> 10} KiB.")
+    stream.seek(0)
     try:
         table = Table.read(stream.read().decode("utf-8"), format="ascii.ecsv")
     except Exception as error:
@@ -109,6 +135,22 @@ def _header(stream: BinaryIO, name: str) -> tuple[int, list[str], str]:
     if repeated is not None:
         raise GalbaseError(f"{name}: the header line has the column {repeated!r} twice.")
     return skip, [text.strip('"') for text in lines[skip].split(delimiter)], delimiter
+
+
+def _refuse_open_quote(stream: BinaryIO, name: str) -> None:
+    """Refuse text in which a quote opens that none closes: all lines after it would be one field."""
+    stream.seek(0)
+    n_quote, opens, last = 0, False, b"\n"
+    while block := stream.read(_HEAD_BYTES):
+        n_quote += block.count(b'"')
+        opens = opens or _OPENS.search(last + block) is not None
+        last = block[-1:]
+    if opens and n_quote % 2:
+        raise GalbaseError(
+            f"{name} is not a sound CSV table: it has {n_quote:,} double quotes, an odd number, so that one of its "
+            "quoted fields is never closed. Close it, or fetch the file again."
+        )
+    stream.seek(0)
 
 
 def _typed(column: Any) -> Any:

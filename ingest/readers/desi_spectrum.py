@@ -186,8 +186,7 @@ def combine_arms(
 
 
 def _arm_names(names: Sequence[str]) -> list[str]:
-    found = [name.removesuffix("_WAVELENGTH") for name in names if name.endswith("_WAVELENGTH")]
-    return [arm for arm in found if {f"{arm}_FLUX", f"{arm}_IVAR"} <= set(names)]
+    return [name.removesuffix("_WAVELENGTH") for name in names if name.endswith("_WAVELENGTH")]
 
 
 def _arms(
@@ -197,6 +196,9 @@ def _arms(
     arms = []
     n_row = None
     for arm in _arm_names(names):
+        missing = [what for what in ("FLUX", "IVAR") if f"{arm}_{what}" not in names]
+        if missing:
+            raise GalbaseError(f"{name} lacks the extension {arm}_{missing[0]}; it is cut short: fetch it again.")
         wave = np.asarray(hdus[f"{arm}_WAVELENGTH"].data, np.float64)
         check_wavelengths(wave, name, f"extension {arm}_WAVELENGTH")
         flux, ivar = (_plane(hdus[f"{arm}_{what}"], f"{arm}_{what}", name) for what in ("FLUX", "IVAR"))

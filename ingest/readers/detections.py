@@ -112,7 +112,10 @@ def position(columns: Mapping[str, FileColumn], name: str) -> npt.NDArray[np.flo
     """
     column = columns[name]
     if column.kind not in ("float", "integer") or column.is_array:
-        raise GalbaseError(f"column {column.name!r} is {_described(column)}; a position must be one real number a row.")
+        raise GalbaseError(
+            f"column {column.name!r} is {_described(column)}{_first_text(column)}; a position must be one real number "
+            "a row. Correct the column, or name another with --ra and --dec."
+        )
     values = np.array(column.values, np.float64)
     if column.mask is not None:
         values[column.mask] = np.nan
@@ -135,6 +138,19 @@ def whole_numbers(column: FileColumn) -> npt.NDArray[Any]:
 def _described(column: FileColumn) -> str:
     shape = f", {column.values.shape[1:]} values a row" if column.is_array else ""
     return f"{column.kind} ({column.values.dtype}{shape})"
+
+
+def _first_text(column: FileColumn) -> str:
+    """The first value of a text column that is no number."""
+    if column.kind != "text" or column.is_array:
+        return ""
+    for row, value in enumerate(column.values.tolist()):
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            if value is not None:
+                return f": row {row} holds {value!r}"
+    return ""
 
 
 def _as_type(column: FileColumn, values: npt.NDArray[Any], type_: Any) -> npt.NDArray[Any]:

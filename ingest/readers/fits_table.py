@@ -144,6 +144,7 @@ def _values(hdu: Any, index: int, col: Any) -> tuple[npt.NDArray[Any], Mask | No
     if values.dtype.kind in "SU":
         return _text(raw if raw.dtype.kind == "S" else values), None
     if values.dtype.kind == "O":
+        _check_heap(hdu, raw, values, col)
         return np.array(list(map(np.asarray, values)), object) if len(values) else values, None
     mask: Mask | None = None
     if values.dtype.kind == "b" and raw.dtype.itemsize == 1 and raw.dtype.kind in "iu":
@@ -154,6 +155,28 @@ def _values(hdu: Any, index: int, col: Any) -> tuple[npt.NDArray[Any], Mask | No
     if mask is not None and not mask.any():
         mask = None
     return np.array(values, values.dtype.newbyteorder("=")), mask
+
+
+def _check_heap(hdu: Any, descriptors: npt.NDArray[Any], values: npt.NDArray[Any], col: Any) -> None:
+    """Refuse arrays of varying length whose place is not within the table's heap, which astropy reads as what it finds.
+
+    A descriptor holds the number of elements and the first one's byte (FITS standard 4.0, section 7.3.5).
+    """
+    header = hdu.header
+    table = header["NAXIS1"] * header["NAXIS2"]
+    heap = header.get("PCOUNT", 0) - (header.get("THEAP", table) - table)
+    plain = np.asarray(descriptors)
+    if plain.dtype.kind not in "iu" or plain.ndim != 2:
+        return
+    counts, starts = (plain[:, i].astype(np.float64) for i in (0, 1))
+    item = np.asarray(values[0]).dtype.itemsize if len(values) else 1
+    bad = np.flatnonzero((counts < 0) | (starts < 0) | (starts + counts * item > heap) & (counts > 0))
+    if bad.size:
+        row = int(bad[0])
+        raise GalbaseError(
+            f"column {col.name!r}: row {row} has {plain[row, 0]} elements from byte {plain[row, 1]} of a heap of "
+            f"{heap} bytes. The table is damaged; fetch the file again."
+        )
 
 
 def _text(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from galbase.ingest.readers.column import FileColumn, TableFile
 from galbase.ingest.readers.detections import Detections, position, split_columns
+from galbase.ingest.readers.named_error import names_file
 from galbase.schema.errors import GalbaseError
 from galbase.schema.ids import as_native_ids
 from galbase.schema.tables.sdss import sdss_galaxy
@@ -33,6 +34,7 @@ def is_galspec(file: TableFile) -> bool:
     return len(_SIGNATURE & names) >= 3 or len(_SIGNATURE_INFO & names) >= 3 or {"specobjid", "d4000_n"} <= names
 
 
+@names_file
 def read_galspec(file: TableFile, name: str, sentinels: Sequence[str] = ()) -> Detections:
     """Detections of a galSpec table; ids are the decimal digits of specObjID.
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from galbase.ingest.readers.column import FileColumn, TableFile
 from galbase.ingest.readers.detections import Detections, position
+from galbase.ingest.readers.named_error import names_file
 from galbase.ingest.readers.sentinels import clean
 from galbase.schema.errors import GalbaseError
 from galbase.schema.ids import NativeIds, as_native_ids
@@ -64,6 +65,7 @@ _DEGREES = ("deg", "degree", "degrees", "°", "")
 _LOOKS_RADIAN_ROWS = 20
 
 
+@names_file
 def read_generic(
     file: TableFile,
     name: str,
@@ -147,6 +149,7 @@ class Positions:
     notes: tuple[str, ...]
 
 
+@names_file
 def read_positions(
     file: TableFile, name: str, *, ra: str | None = None, dec: str | None = None, angle_unit: str | None = None
 ) -> Positions:

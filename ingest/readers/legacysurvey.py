@@ -11,6 +11,7 @@ import numpy as np
 
 from galbase.ingest.readers.column import TableFile
 from galbase.ingest.readers.detections import Detections, position, split_columns, whole_numbers
+from galbase.ingest.readers.named_error import names_file
 from galbase.schema.errors import GalbaseError
 from galbase.schema.tables.legacysurvey import legacysurvey_dr8_object, legacysurvey_dr9_object
 
@@ -28,6 +29,7 @@ def is_legacysurvey(file: TableFile) -> bool:
     return len(_SIGNATURE & names) >= len(_SIGNATURE) - 2
 
 
+@names_file
 def read_legacysurvey(file: TableFile, name: str, sentinels: Sequence[str] = ()) -> Detections:
     """Detections of a tractor or sweep file; ids are ``release-brickid-objid``.
 

@@ -131,6 +131,11 @@ def _read(path: Path) -> tuple[SpectrumPixels, dict[str, Any]]:
     missing = sorted({"LOGLAM", "FLUX", "IVAR"} - set(arrays))
     if missing:
         raise GalbaseError(f"{path.name}: COADD lacks the column {missing[0].lower()}; it is no SDSS spec file.")
+    wrong = [name for name in ("LOGLAM", "FLUX", "IVAR") if arrays[name].dtype.kind not in "fiu"]
+    if wrong:
+        raise GalbaseError(
+            f"{path.name}: the column {wrong[0].lower()} of COADD holds {arrays[wrong[0]].dtype}; numbers are needed."
+        )
     loglam, flux, ivar = (np.asarray(arrays[name], np.float64) for name in ("LOGLAM", "FLUX", "IVAR"))
     if loglam.ndim != 1 or not len(loglam) or not np.isfinite(loglam).all() or not (np.diff(loglam) > 0).all():
         raise GalbaseError(f"{path.name}: its {len(loglam)} wavelengths do not rise; fetch the file again.")

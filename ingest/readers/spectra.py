@@ -7,7 +7,7 @@ from pathlib import Path
 
 from galbase.ingest.readers import desi_spectrum, sdss_spectrum, spectrum_stack
 from galbase.ingest.readers.spectrum_file import SpectrumFile, SpectrumPixels
-from galbase.ingest.readers.whole_fits import fits_parts
+from galbase.ingest.readers.whole_fits import fits_parts, open_whole
 from galbase.schema.errors import GalbaseError
 
 FORMATS = (sdss_spectrum.FORMAT, desi_spectrum.FORMAT, spectrum_stack.FORMAT)
@@ -46,6 +46,10 @@ def read_spectra(path: Path, wavelengths_in: str | None = None) -> SpectrumFile:
         return desi_spectrum.read_desi_spectra(path)
     if found == spectrum_stack.FORMAT:
         return spectrum_stack.read_stack(path, wavelengths_in)
+    if found == UNKNOWN:
+        with open_whole(path):
+            # What is wrong with a file that cannot be read shows here.
+            pass
     names = [name for name, _, _ in fits_parts(path) or ()]
     if found is None and "REDSHIFTS" in names:
         raise GalbaseError(

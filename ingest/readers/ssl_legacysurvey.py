@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galbase.ingest.preprocess.pixels import LEGACY_BANDS, LEGACY_SCALE_ARCSEC
+from galbase.ingest.readers.content import refuse_expansion
 from galbase.ingest.readers.image_file import ImageFile
 from galbase.schema.errors import GalbaseError
 from galbase.schema.flags import ObservationFlag
@@ -42,16 +43,15 @@ def read_shard(path: Path) -> ImageFile:
     """
     import h5py
 
+    if not path.stat().st_size:
+        raise GalbaseError(f"{path.name} is empty. Fetch the file again.")
     coverage = stamp_ids = None
     try:
         # Survey files lie on read-only mounts, where HDF5's lock fails.
         with h5py.File(path, "r", locking=False) as file:
-            shape = _image_shape(file, path)
-            data = {
-                name: _read_column(node, shape[0], path)
-                for name, node in file.items()
-                if name != "images" and isinstance(node, h5py.Dataset)
-            }
+            nodes = _datasets(file, path)
+            shape = _image_shape(nodes, path)
+            data = {name: _read_column(node, shape[0], path) for name, node in nodes.items() if name != "images"}
             bands = _attribute_bands(file.attrs.get("bands"), shape[1])
             scale = float(file.attrs.get("pixel_scale_arcsec", LEGACY_SCALE_ARCSEC))
             if "stamp_layout" in file.attrs:
@@ -89,6 +89,48 @@ def read_shard(path: Path) -> ImageFile:
         rejected=sorted(rejected),
         flags=None if coverage is None else np.where(coverage < 1, int(ObservationFlag.INCOMPLETE_COVERAGE), 0),
     )
+
+
+def _datasets(file: Any, path: Path) -> dict[str, Any]:
+    """Datasets of a file by name, none of which leads to another file or takes more memory than it may.
+
+    Raises
+    ------
+    GalbaseError
+        For links, data in other files, chunks or columns beyond `refuse_expansion`, and a position that is no list of
+        numbers.
+    """
+    import h5py
+
+    nodes = {}
+    size = path.stat().st_size
+    for name in file:
+        link = file.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"
+            raise GalbaseError(
+                f"{path.name}: {name!r} is {kind} link to {link.path!r}; put the data into the file itself."
+            )
+        node = file[name]
+        if not isinstance(node, h5py.Dataset):
+            continue
+        if node.is_virtual or node.external:
+            raise GalbaseError(f"{path.name}: {name!r} keeps its data in another file; put them into the file itself.")
+        if node.chunks is not None:
+            chunk = int(np.prod(node.chunks, dtype=object)) * node.dtype.itemsize
+            refuse_expansion(path.name, chunk, size, f"a chunk of dataset {name!r}, shape {node.chunks},")
+        nodes[name] = node
+    columns = sum(node.size * node.dtype.itemsize for name, node in nodes.items() if name != "images")
+    refuse_expansion(path.name, columns, size, "its columns beside images")
+    for name in ("ra", "dec"):
+        if name in nodes and (nodes[name].dtype.kind not in "fiu" or nodes[name].ndim != 1):
+            raise GalbaseError(
+                f"{path.name}: dataset {name!r} has shape {nodes[name].shape} of {nodes[name].dtype}; one real number "
+                "an image, in degrees, is needed."
+            )
+    if "images" in nodes and nodes["images"].dtype.kind not in "fiu":
+        raise GalbaseError(f"{path.name}: dataset 'images' holds {nodes['images'].dtype}; numbers are needed.")
+    return nodes
 
 
 def _image_shape(file: Any, path: Path) -> tuple[int, int, int, int]:

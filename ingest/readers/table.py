@@ -8,6 +8,7 @@ from galbase.ingest.readers.arrow_table import read_csv, read_ecsv, read_parquet
 from galbase.ingest.readers.column import TableFile
 from galbase.ingest.readers.content import open_content, sniff
 from galbase.ingest.readers.fits_table import read_fits
+from galbase.ingest.readers.named_error import naming
 from galbase.ingest.readers.votable import read_votable
 from galbase.schema.errors import GalbaseError
 
@@ -33,8 +34,15 @@ def read_table(path: Path) -> TableFile:
     GalbaseError
         If the file is of none of these formats, not of the one that its name claims, or damaged.
     """
+    with naming(path.name):
+        return _read_table(path)
+
+
+def _read_table(path: Path) -> TableFile:
     stream, packed = open_content(path)
     with stream:
+        if not stream.read(1):
+            raise GalbaseError(f"{path.name} is empty. Fetch it again.")
         found = sniff(stream)
         suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".bz2")]
         claimed = _CLAIMS.get(suffixes[-1]) if suffixes else None

@@ -34,15 +34,17 @@ def fits_parts(path: Path) -> list[tuple[str, int, Any]] | None:
 
     Returns
     -------
-    list of (name, dimensions, header), or None if the file cannot be read
+    list of (name, dimensions, header), or None if the file cannot be read or is cut short
     """
     from astropy.io import fits
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(record=True) as collected:
+        warnings.simplefilter("always")
         try:
             stream, _ = open_content(path)
             with stream, fits.open(stream, mode="readonly", memmap=False) as hdus:
+                _refuse_short(hdus, stream.seek(0, 2), path)
+                _refuse_damage(collected, path)
                 return [(hdu.name.upper(), len(hdu.shape) if hdu.is_image else 0, hdu.header) for hdu in hdus]
         except (GalbaseError, *_UNREADABLE):
             return None
