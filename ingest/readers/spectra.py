@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from galbase.ingest.readers import desi_spectrum, sdss_spectrum, spectrum_stack
@@ -16,6 +17,16 @@ UNKNOWN = "spectrum"
 
 def spectrum_format(path: Path) -> str | None:
     """One of `FORMATS`; ``spectrum`` for a file that cannot be read; None for FITS of another kind."""
+    try:
+        status = path.stat()
+    except OSError:
+        return UNKNOWN
+    return _format(path, status.st_size, status.st_mtime_ns)
+
+
+# A file's kind is asked for when it is found, read and recorded; unpacking it each time would take seconds.
+@lru_cache(maxsize=4096)
+def _format(path: Path, size: int, mtime_ns: int) -> str | None:  # noqa: ARG001 -- they make the cache's key
     parts = fits_parts(path)
     if parts is None:
         return UNKNOWN

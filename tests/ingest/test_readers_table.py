@@ -182,7 +182,7 @@ MALFORMED = {
     "gzip cut short": (lambda data: gzip.compress(data)[:-500], "damaged compressed file"),
     "gzip with a wrong sum": (lambda data: gzip.compress(data)[:-8] + b"12345678", "damaged compressed file"),
     "not FITS at all": (lambda _: b"<html>404 not found</html>", "is not the FITS file that its name says"),
-    "empty": (lambda _: b"", "is not the FITS file"),
+    "empty": (lambda _: b"", "is empty"),
 }
 
 
