@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from galbase.ingest.readers.column import TableFile
-from galbase.ingest.readers.detections import Ids
 from galbase.ingest.readers.fits_table import table_columns
 from galbase.ingest.readers.generic import find_id, ids_of, read_positions
 from galbase.ingest.readers.log_wavelength import has_wavelengths, is_vacuum, wavelengths
@@ -33,6 +32,7 @@ from galbase.ingest.readers.spectrum_file import (
 )
 from galbase.ingest.readers.whole_fits import open_whole
 from galbase.schema.errors import GalbaseError
+from galbase.schema.ids import native_text
 
 FORMAT = "spectrum-stack"
 _POSITIONS = (("OBJRA", "OBJDEC"), ("RA_OBJ", "DEC_OBJ"), ("PLUG_RA", "PLUG_DEC"), ("RA", "DEC"))
@@ -174,7 +174,7 @@ def _same_shape(hdu: Any, name: str, shape: tuple[int, ...], file: str) -> npt.N
     return np.asarray(data)
 
 
-Placed = tuple[Ids, Floats, Floats, dict[str, list[Any]]]
+Placed = tuple[list[str | None], Floats, Floats, dict[str, list[Any]]]
 
 
 def _from_header(headers: Sequence[Any], path: Path) -> Placed:
@@ -203,7 +203,7 @@ def _from_table(hdus: Any, n_row: int, headers: Sequence[Any], file: str) -> Pla
         )
     table = TableFile("fits", table_columns(tables[0]), n_row)
     places = read_positions(table, file)
-    ids = ids_of(find_id(table, file))
+    ids = [native_text(native) for native in ids_of(find_id(table, file)).tolist()]
     lower = table.lower()
     further: dict[str, list[Any]] = {}
     for name, candidates in _COLUMNS.items():

@@ -20,7 +20,8 @@ from astropy.io import fits
 from astropy.table import Table
 from PIL import Image
 
-from galbase.ingest.catalogue_file import CatalogueOptions, ingest_catalogues
+from galbase.ingest.catalogue_job import run_catalogues
+from galbase.ingest.catalogue_options import CatalogueOptions
 from galbase.ingest.image import ImageOptions, ingest_images
 from galbase.ingest.readers.content import MAX_EXPANSION_VARIABLE
 from galbase.ingest.readers.table import read_table
@@ -92,7 +93,7 @@ def test_a_batch_of_catalogues_loads_but_for_the_bad(archive: Any, tmp_path: Pat
         good.write(tmp_path / f"{name}.fits")
     with archive.connect(autocommit=True) as connection:
         release, _ = add_release(connection, "batch", survey="S")
-        report = ingest_catalogues(connection, release, [tmp_path], CatalogueOptions(id_column="id"))
+        report = run_catalogues(archive.config, "batch", [tmp_path], CatalogueOptions(id_column="id"))
         assert (report.count("loaded"), report.count("rejected")) == (2, len(tables))
         reasons = connection.execute(
             "SELECT row_index, r.reason FROM archive.rejected_row r JOIN archive.data_file f USING (data_file_id) "
