@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from galbase.ingest.readers.column import FileColumn, TableFile
 from galbase.ingest.readers.content import refuse_expansion
+from galbase.ingest.readers.parquet_notes import column_notes, mask_columns
 from galbase.schema.errors import GalbaseError
 
 _DELIMITERS = (",", "\t", ";", "|")
@@ -22,7 +24,7 @@ _OPENS = re.compile(rb'[\n,;|\t]"')
 
 
 def read_parquet(path: Path) -> TableFile:
-    """Read a Parquet file; keys ``unit``, ``ucd`` and ``description`` of a field's metadata are used.
+    """Read a Parquet file; units, UCDs and descriptions come from `parquet_notes`.
 
     Raises
     ------
@@ -180,14 +182,17 @@ def _typed(column: Any) -> Any:
 
 def _table(table: Any, format_: str, name: str) -> TableFile:
     columns: dict[str, FileColumn] = {}
+    notes = column_notes(table.schema, name)
     for field, column in zip(table.schema, table.columns, strict=True):
         if field.name in columns:
             raise GalbaseError(f"{name}: the column {field.name!r} occurs twice; rename one.")
         values, mask = _values(column, field.name)
-        notes = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-        columns[field.name] = FileColumn(
-            field.name, values, mask, notes.get("unit"), notes.get("ucd"), notes.get("description")
-        )
+        note = notes[field.name]
+        columns[field.name] = FileColumn(field.name, values, mask, note.unit, note.ucd, note.description)
+    for masked, by in mask_columns(table.schema).items():
+        if masked in columns and by in columns and columns[by].kind == "bool":
+            own, other = columns[masked], columns.pop(by).values
+            columns[masked] = replace(own, mask=other if own.mask is None else own.mask | other)
     return TableFile(format_, columns, table.num_rows)
 
 

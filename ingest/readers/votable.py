@@ -37,7 +37,7 @@ def read_votable(stream: BinaryIO, name: str) -> TableFile:
     """
     from astropy.io import votable
 
-    _refuse_traps(stream, name)
+    refuse_traps(stream, name)
     try:
         with warnings.catch_warnings(record=True) as collected:
             # Deviations from the standard's style are common and harmless; what cannot be read raises.
@@ -57,7 +57,7 @@ def read_votable(stream: BinaryIO, name: str) -> TableFile:
     return TableFile("votable", columns, len(table.array))
 
 
-def _refuse_traps(stream: BinaryIO, name: str) -> None:
+def refuse_traps(stream: BinaryIO, name: str) -> None:
     """Refuse what takes memory or reads files before a fault could show, from the text before the first row.
 
     XML entities that stand for others, or for files; data in another file; sizes of arrays and numbers of rows that are
