@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import mmap
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +37,8 @@ def read_parquet(path: Path) -> TableFile:
     from pyarrow import parquet
 
     try:
-        with path.open("rb") as stream:
+        # Arrow's own file: its threads calling back into Python can abort the interpreter's exit.
+        with pa.OSFile(str(path), "rb") as stream:
             file = parquet.ParquetFile(stream)
             refuse_expansion(path.name, _memory(file), path.stat().st_size, f"its {file.metadata.num_rows:,} rows")
             table = file.read()
@@ -76,7 +79,7 @@ def read_csv(stream: BinaryIO, name: str) -> TableFile:
     _refuse_open_quote(stream, name)
     try:
         table = csv.read_csv(
-            stream,
+            _native(stream),
             read_options=csv.ReadOptions(skip_rows=skip),
             parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=csv.ConvertOptions(
@@ -137,6 +140,15 @@ def _header(stream: BinaryIO, name: str) -> tuple[int, list[str], str]:
     if repeated is not None:
         raise GalbaseError(f"{name}: the header line has the column {repeated!r} twice.")
     return skip, [text.strip('"') for text in lines[skip].split(delimiter)], delimiter
+
+
+def _native(stream: BinaryIO) -> Any:
+    """The stream as Arrow's own, for the reason given in `read_parquet`."""
+    import pyarrow as pa
+
+    if isinstance(stream, io.BytesIO):
+        return pa.BufferReader(stream.getvalue())
+    return pa.BufferReader(pa.py_buffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)))
 
 
 def _refuse_open_quote(stream: BinaryIO, name: str) -> None:

@@ -15,10 +15,12 @@ from astropy.io import fits
 from PIL import Image
 from pyarrow import parquet
 
+from galbase.ingest.catalogue_options import CatalogueOptions, read_detections
 from galbase.ingest.image import image_format, read_image_file
 from galbase.ingest.preprocess.pixels import read_cutouts
 from galbase.ingest.readers.spectra import read_pixels, read_spectra, spectrum_format
 from galbase.ingest.readers.table import read_table
+from galbase.schema.errors import GalbaseError
 
 # Which reader claims a file, first match first.
 CLAIMED = (
@@ -86,6 +88,40 @@ def test_tables(test_data: Path) -> None:
                 compare_text(column, wanted, path.name)
             else:
                 compare(column, wanted, f"{path.name} {name}")
+
+
+# Tables that are no catalogue by themselves: the options that make them one, or why they cannot be.
+NEED_OPTIONS: dict[str, tuple[dict[str, str], int]] = {
+    "sdss-frame/stripe82_gz2_labels.parquet": ({"id_column": "ID"}, 5197),
+    "spectra/index.csv": ({"ra": "plug_ra", "dec": "plug_dec", "id_column": "file"}, 3),
+    "gz-coords-sample/manifest.csv": ({"id_column": "file"}, 27),
+}
+WITHOUT_POSITIONS = (
+    "catalogues/sdss_mgs_photoz.parquet",
+    "cosmos-hst/real_galaxy_catalog_23.5_example_fits.fits",
+    "cosmos-hst/real_galaxy_catalog_26_extension_example_fits.fits",
+    "gz-coords-sample/tables/gz2_filename_mapping.csv",
+    "gz-coords-sample/tables/training_solutions_rev1.csv",
+    "gz-example-images/manifest.csv",
+)
+
+
+def test_which_tables_are_catalogues(test_data: Path) -> None:
+    for path in of_reader(test_data, "table"):
+        name = path.relative_to(test_data).as_posix()
+        if name in WITHOUT_POSITIONS:
+            with pytest.raises(GalbaseError, match="no columns for the position; name them with --ra and --dec"):
+                read_detections(path, CatalogueOptions())
+            continue
+        if name in NEED_OPTIONS:
+            with pytest.raises(GalbaseError, match="--id|--ra"):
+                read_detections(path, CatalogueOptions())
+        options, n_row = NEED_OPTIONS.get(name, ({}, None))
+        read = read_detections(path, CatalogueOptions(**options))
+        columns, _ = truth_of_table(path)
+        assert read.n_row == len(next(iter(columns.values())))
+        assert n_row in (None, read.n_row)
+        assert (read.table is not None) == ("tractor-sweep" in name)
 
 
 def truth_of_table(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
