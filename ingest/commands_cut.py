@@ -22,49 +22,42 @@ def cut_and_ingest(
     min_coverage: float,
     max_band_offset_px: float,
     out: Path | None,
+    scheduler: str | None,
+    workers: int | None,
     as_json: bool,
 ) -> None:
     """Cut the stamps, load them into `release`, and report both; exit status 1 if anything was rejected."""
+    from galbase.ingest.bulk_load import ingest_turn
     from galbase.ingest.cut_images import CutOptions, cut_images
-    from galbase.ingest.galaxies import rebuild_galaxies
+    from galbase.ingest.file_job import LedgerRun
     from galbase.ingest.image import ImageOptions, ingest_images
     from galbase.ingest.observation_report import observation_totals, write_report
     from galbase.ingest.releases import require_release
     from galbase.schema.database import connect
-    from galbase.schema.ledger import finish_run, start_run
 
     if positions is None or size_px is None:
         raise UsageError("--cut-from needs --positions RELEASE, whose sources are cut out, and --size-px N.")
     options = CutOptions(size_px, min_coverage, max_band_offset_px)
     options.check()
     folder = (out or config.data_dir / "stamps" / release).absolute()
-    with connect(config, autocommit=True) as connection:
+    recorded: dict[str, Any] = {
+        "command": "images",
+        "release": release,
+        "cut_from": [str(path.absolute()) for path in frames],
+        "positions": positions,
+        "size_px": size_px,
+        "min_coverage": min_coverage,
+        "max_band_offset_px": max_band_offset_px,
+        "out": str(folder),
+    }
+    with connect(config, autocommit=True) as connection, ingest_turn(connection) as alone:
         target, of = require_release(connection, release), require_release(connection, positions)
-        recorded: dict[str, Any] = {
-            "command": "images",
-            "release": release,
-            "cut_from": [str(path.absolute()) for path in frames],
-            "positions": positions,
-            "size_px": size_px,
-            "min_coverage": min_coverage,
-            "max_band_offset_px": max_band_offset_px,
-            "out": str(folder),
-        }
-        run = start_run(connection, "ingest", recorded)
-        try:
-            with console.progress("cut", unit="groups of frames") as progress:
-                made = cut_images(connection, of, frames, folder, options, advance=progress.advance)
-            with console.progress("images", unit="files") as progress:
-                report = ingest_images(
-                    connection, target, made.files, ImageOptions(), run_id=run, advance=progress.advance
-                )
-            if report.wrote:
-                rebuild_galaxies(connection)
-        except BaseException as error:
-            finish_run(connection, run, "failed", str(error))
-            raise
+        with console.progress("cut", unit="groups of frames") as progress:
+            made = cut_images(connection, of, frames, folder, options, advance=progress.advance)
+        with console.progress("images", unit="files") as progress:
+            run = LedgerRun(config, recorded, connection, alone, scheduler, workers, progress, console.note)
+            report = ingest_images(connection, target, made.files, ImageOptions(), parallel=run)
         report.rejected[:0] = made.rejected
-        finish_run(connection, run, "done", f"{made.stamps_cut} stamps cut, {len(report.rejected)} files rejected")
         totals = observation_totals(connection, target.release_id, "image")
     further = {
         "frames": made.frames,

@@ -52,6 +52,8 @@ def images(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the stamps cut out; default: stamps/RELEASE in the data directory.")
     ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786 [processes here].")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of processes [one a core].", min=1)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
     """Load image cutouts: JPEG, PNG, FITS, or HDF5 shards in the layout of ssl-legacysurvey; or cut them out of frames.
@@ -66,12 +68,12 @@ def images(
 
     Example: galbase ingest images cutouts/ --release galaxy-zoo --manifest cutouts/manifest.csv
     """
-    from galbase.ingest.galaxies import rebuild_galaxies
+    from galbase.ingest.bulk_load import ingest_turn
+    from galbase.ingest.file_job import LedgerRun
     from galbase.ingest.image import ingest_images
     from galbase.ingest.observation_report import observation_totals, write_report
     from galbase.ingest.releases import require_release
     from galbase.schema.database import connect
-    from galbase.schema.ledger import finish_run, start_run
 
     if cut_from:
         if paths or manifest or position_from_name or pixel_scale_arcsec or bands:
@@ -85,6 +87,8 @@ def images(
             min_coverage=min_coverage,
             max_band_offset_px=max_band_offset_px,
             out=out,
+            scheduler=scheduler,
+            workers=workers,
             as_json=as_json,
         )
         return
@@ -93,30 +97,20 @@ def images(
     if positions is not None or size_px is not None or out is not None:
         raise UsageError("--positions, --size-px and --out belong to --cut-from FRAMES.")
     options = _options(manifest, position_from_name, pixel_scale_arcsec, bands)
-    with connect(ctx.obj, autocommit=True) as connection:
+    recorded = {
+        "command": "images",
+        "release": release,
+        "paths": [str(path.absolute()) for path in paths],
+        "manifest": None if manifest is None else str(manifest.absolute()),
+        "position_from_name": position_from_name,
+        "pixel_scale_arcsec": pixel_scale_arcsec,
+        "bands": bands,
+    }
+    with connect(ctx.obj, autocommit=True) as connection, ingest_turn(connection) as alone:
         target = require_release(connection, release)
-        run = start_run(
-            connection,
-            "ingest",
-            {
-                "command": "images",
-                "release": release,
-                "paths": [str(path.absolute()) for path in paths],
-                "manifest": None if manifest is None else str(manifest.absolute()),
-                "position_from_name": position_from_name,
-                "pixel_scale_arcsec": pixel_scale_arcsec,
-                "bands": bands,
-            },
-        )
-        try:
-            with console.progress("images", unit="files") as progress:
-                report = ingest_images(connection, target, paths, options, run_id=run, advance=progress.advance)
-            if report.wrote:
-                rebuild_galaxies(connection)
-        except BaseException as error:
-            finish_run(connection, run, "failed", str(error))
-            raise
-        finish_run(connection, run, "done", f"{report.loaded} files loaded, {len(report.rejected)} rejected")
+        with console.progress("images", unit="files") as progress:
+            run = LedgerRun(ctx.obj, recorded, connection, alone, scheduler, workers, progress, console.note)
+            report = ingest_images(connection, target, paths, options, parallel=run)
         totals = observation_totals(connection, target.release_id, "image")
     unused = [] if options.manifest is None else options.manifest.unused()
     write_report(report, totals, as_json, {"manifest_rows_unused": len(unused)})

@@ -17,6 +17,8 @@ def spectra(
     wavelengths: Annotated[
         str | None, typer.Option(help="vacuum or air: what wavelengths are, where a file does not say.")
     ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786 [processes here].")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of processes [one a core].", min=1)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
     """Load spectra: SDSS, DESI, and others on a logarithmic or linear axis, all in FITS (also .gz, .bz2).
@@ -31,36 +33,24 @@ def spectra(
 
     Example: galbase ingest spectra spectra/ --release sdss-dr17
     """
-    from galbase.ingest.galaxies import rebuild_galaxies
+    from galbase.ingest.bulk_load import ingest_turn
+    from galbase.ingest.file_job import LedgerRun
     from galbase.ingest.observation_report import observation_totals, write_report
     from galbase.ingest.releases import require_release
     from galbase.ingest.spectrum import ingest_spectra
     from galbase.schema.database import connect
-    from galbase.schema.ledger import finish_run, start_run
 
-    with connect(ctx.obj, autocommit=True) as connection:
+    recorded = {
+        "command": "spectra",
+        "release": release,
+        "paths": [str(path.absolute()) for path in paths],
+        "wavelengths": wavelengths,
+    }
+    with connect(ctx.obj, autocommit=True) as connection, ingest_turn(connection) as alone:
         target = require_release(connection, release)
-        run = start_run(
-            connection,
-            "ingest",
-            {
-                "command": "spectra",
-                "release": release,
-                "paths": [str(path.absolute()) for path in paths],
-                "wavelengths": wavelengths,
-            },
-        )
-        try:
-            with console.progress("spectra", unit="files") as progress:
-                report = ingest_spectra(
-                    connection, target, paths, wavelengths_in=wavelengths, run_id=run, advance=progress.advance
-                )
-            if report.wrote:
-                rebuild_galaxies(connection)
-        except BaseException as error:
-            finish_run(connection, run, "failed", str(error))
-            raise
-        finish_run(connection, run, "done", f"{report.loaded} files loaded, {len(report.rejected)} rejected")
+        with console.progress("spectra", unit="files") as progress:
+            run = LedgerRun(ctx.obj, recorded, connection, alone, scheduler, workers, progress, console.note)
+            report = ingest_spectra(connection, target, paths, wavelengths_in=wavelengths, parallel=run)
         totals = observation_totals(connection, target.release_id, "spectrum")
     write_report(report, totals, as_json)
     if report.rejected:

@@ -14,6 +14,7 @@ import psycopg
 from galbase.ingest import bulk_load
 from galbase.ingest.file_verdict import BATCH_FILES, IngestReport, Reader, load_batch
 from galbase.ingest.found_file import FilePlace
+from galbase.ingest.galaxies import add_galaxies, rebuild_galaxies
 from galbase.ingest.releases import require_release
 from galbase.ingest.run_files import files_of_unit, record_files
 from galbase.schema.config import Config
@@ -70,17 +71,23 @@ class LedgerRun:
     def run(
         self, places: Sequence[FilePlace], batches: Sequence[tuple[int, int]], arguments: tuple[Any, ...]
     ) -> IngestReport:
-        """Load ranges of files, see `Parallel`."""
+        """Load ranges of files, see `Parallel`, and make their sources galaxies."""
         in_bulk = self._in_bulk(places, arguments)
         if in_bulk:
             n_object = bulk_load.begin(self.connection)
             self.announce(f"Bulk load: {n_object} indexes and constraints are made when all rows are in.")
         try:
-            return self._run(places, batches, arguments)
+            report = self._run(places, batches, arguments)
         finally:
             if in_bulk and not self.connection.broken:
-                self.announce("Making indexes and constraints.")
+                self.announce("Making galaxies, indexes and constraints.")
+                add_galaxies(self.connection)
                 bulk_load.finish(self.connection)
+        if report.changed or report.deleted:
+            rebuild_galaxies(self.connection)
+        elif report.inserted:
+            add_galaxies(self.connection)
+        return report
 
     def _in_bulk(self, places: Sequence[FilePlace], arguments: tuple[Any, ...]) -> bool:
         """Only the first files of a release: known rows are found by an index that is not there then."""

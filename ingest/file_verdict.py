@@ -123,18 +123,20 @@ class Reader(Generic[T]):
 
 @dataclass(frozen=True)
 class Writer:
-    """Records files of one release in the current transaction."""
+    """Records files of one release in the current transaction; `row_counts` has the rejected rows of each file."""
 
     connection: psycopg.Connection[Any]
     release: Release
     run_id: int | None
     format_of: Callable[[Path], str]
+    row_counts: dict[int, int] = field(default_factory=dict)
 
     def record_loaded(self, item: FileItem[Any]) -> int:
         """Record a loaded file with its rejected rows, and return its data_file_id."""
         number = self._record(item.found, "loaded", None, item.n_row, item.n_loaded, item.n_row - item.n_loaded)
         if item.rejected_rows or item.known_id is not None:
             record_rejected_rows(self.connection, number, item.rejected_rows)
+        self.row_counts[number] = item.n_row - item.n_loaded
         return number
 
     def record_rejected(self, found: FoundFile, reason: str) -> None:
@@ -200,7 +202,7 @@ def ingest_files(
         Files, and folders that are searched.
     reader : Reader
     run_id : int, optional
-        Run to record with each file.
+        Run to record with each file; a parallel one makes its own.
     parallel : Parallel, optional
         Work by units of the ledger, on Dask workers; one batch after the other on the connection when None.
     advance : callable
@@ -297,6 +299,7 @@ def _store(
     """Store items in one transaction; where that fails on the data, one by one, to reject only the culprit."""
     if not items:
         return
+    writer.row_counts.clear()
     try:
         with writer.connection.transaction():
             # Two ingests into one release would race for its sources.
@@ -320,7 +323,7 @@ def _store(
         kept = [item for item in items if item.found.place.relative not in names]
         report.loaded += len(kept)
         report.rejected.extend((item.found.place.relative, reason) for item, reason in refused)
-        report.rows_rejected += sum(item.n_row - item.n_loaded for item in kept)
+        report.rows_rejected += sum(writer.row_counts.values())
         report.inserted += count.inserted
         report.changed += count.changed
         report.deleted += count.deleted

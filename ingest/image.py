@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import psycopg
 
-from galbase.ingest.file_verdict import FileItem, IngestReport, Reader, Writer, ingest_files
+from galbase.ingest.file_verdict import FileItem, IngestReport, Parallel, Reader, Writer, ingest_files
 from galbase.ingest.found_file import FilePlace, FoundFile, hash_options
 from galbase.ingest.image_store import PlacedImages, store_images
 from galbase.ingest.manifest import Manifest
@@ -70,7 +70,7 @@ def ingest_images(
     paths: Sequence[Path],
     options: ImageOptions,
     *,
-    run_id: int | None = None,
+    parallel: Parallel | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> IngestReport:
     """Load images of files and folders into a release; each batch of files is one transaction.
@@ -83,8 +83,8 @@ def ingest_images(
     paths : sequence of Path
         Files, or folders that are searched for image files.
     options : ImageOptions
-    run_id : int, optional
-        Run to record with each file.
+    parallel : Parallel, optional
+        Work by units of the ledger, on Dask workers; in this process on the connection when None.
     advance : callable
         Called with the number of files done.
 
@@ -107,8 +107,9 @@ def ingest_images(
         read=lambda found: _read(found, options),
         store=_store,
         alone=lambda place: image_format(place.file) in SHARDS,
+        rows=lambda path: ssl_legacysurvey.count_rows(path) if image_format(path) in SHARDS else 1,
     )
-    report = ingest_files(connection, release, paths, reader, run_id=run_id, advance=advance)
+    report = ingest_files(connection, release, paths, reader, parallel=parallel, advance=advance)
     with connection.transaction():
         refresh_catalogue_flag(connection, release.release_id, int(ObservationFlag.NO_CATALOGUE_SOURCE))
     return report

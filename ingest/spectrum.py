@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import psycopg
 
-from galbase.ingest.file_verdict import FileItem, IngestReport, Reader, Writer, ingest_files
+from galbase.ingest.file_verdict import FileItem, IngestReport, Parallel, Reader, Writer, ingest_files
 from galbase.ingest.found_file import FilePlace, FoundFile, hash_options
-from galbase.ingest.observation_store import ObservationCount, stage_rows, write_observations
+from galbase.ingest.observation_store import ObservationCount, insert_observations, stage_rows, write_observations
 from galbase.ingest.observed_source import (
     KnownSource,
     Owners,
@@ -51,7 +51,7 @@ def ingest_spectra(
     paths: Sequence[Path],
     *,
     wavelengths_in: str | None = None,
-    run_id: int | None = None,
+    parallel: Parallel | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> IngestReport:
     """Load files of spectra into a release; each batch of files is one transaction.
@@ -68,8 +68,8 @@ def ingest_spectra(
         Files, or folders that are searched for FITS files.
     wavelengths_in : {'vacuum', 'air'} or None
         What wavelengths are, where a file does not say.
-    run_id : int, optional
-        Run to record with each file.
+    parallel : Parallel, optional
+        Work by units of the ledger, on Dask workers; in this process on the connection when None.
     advance : callable
         Called with the number of files done.
 
@@ -90,7 +90,7 @@ def ingest_spectra(
         read=lambda found: _read(found, wavelengths_in),
         store=_store,
     )
-    report = ingest_files(connection, release, paths, reader, run_id=run_id, advance=advance)
+    report = ingest_files(connection, release, paths, reader, parallel=parallel, advance=advance)
     with connection.transaction():
         refresh_catalogue_flag(connection, release.release_id, int(ObservationFlag.NO_CATALOGUE_SOURCE))
     return report
@@ -144,6 +144,8 @@ def _store(
         "flag": np.where(own, int(ObservationFlag.NO_CATALOGUE_SOURCE), 0).astype(np.int64),
         **{name: _column([value for item in kept for value in item.content.details[name]]) for name in _DETAILS},
     }
+    if all(item.known_id is None for item in kept):
+        return insert_observations(connection, "spectrum", release_id, "spectrum", columns, source_ids), refused
     stage_rows(connection, _DETAILS, columns, source_ids)
     changed = [number for number, item in zip(numbers, kept, strict=True) if item.found.content_changed]
     count = write_observations(connection, "spectrum", release_id, numbers, changed, "spectrum", list(_DETAILS))

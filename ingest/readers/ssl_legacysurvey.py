@@ -133,6 +133,17 @@ def _datasets(file: Any, path: Path) -> dict[str, Any]:
     return nodes
 
 
+def count_rows(path: Path) -> int:
+    """Number of images in a shard, 0 if it is damaged."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return _image_shape(file, path)[0]
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError, GalbaseError):
+        return 0
+
+
 def _image_shape(file: Any, path: Path) -> tuple[int, int, int, int]:
     missing = [name for name in ("images", "ra", "dec") if name not in file]
     if missing:
