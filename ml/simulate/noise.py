@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 SIDE_TAP = 0.028
 
 
-def sky_noise(rng: np.random.Generator, sigma: NDArray[np.float64], size: int) -> NDArray[np.float32]:
+def sky_noise(
+    rng: np.random.Generator, sigma: NDArray[np.float64], size: int, side_tap: float = SIDE_TAP
+) -> NDArray[np.float32]:
     """Noise of unit-sum taps: sums over many pixels scatter as white noise of `sigma` does, single pixels less.
 
     Parameters
@@ -19,14 +21,20 @@ def sky_noise(rng: np.random.Generator, sigma: NDArray[np.float64], size: int) -
         White noise a pixel that gives the PSF depth [nanomaggy].
     size : int
         Side of the stamp [px].
+    side_tap : float
+        Share of a pixel's noise that each neighbour along an axis has; 0 for pixels as read out.
 
     Returns
     -------
     (n_band, size, size) float32
     """
-    side, middle = np.float32(SIDE_TAP), np.float32(1 - 2 * SIDE_TAP)
+    if side_tap == 0:
+        noise: NDArray[np.float32] = rng.standard_normal((len(sigma), size, size), dtype=np.float32)
+        noise *= sigma.astype(np.float32)[:, None, None]
+        return noise
+    side, middle = np.float32(side_tap), np.float32(1 - 2 * side_tap)
     white: NDArray[np.float32] = rng.standard_normal((len(sigma), size + 2, size + 2), dtype=np.float32)
     white *= sigma.astype(np.float32)[:, None, None]
     rows = middle * white[:, 1:-1] + side * (white[:, :-2] + white[:, 2:])
-    noise = middle * rows[:, :, 1:-1] + side * (rows[:, :, :-2] + rows[:, :, 2:])
-    return noise.astype(np.float32, copy=False)
+    smooth = middle * rows[:, :, 1:-1] + side * (rows[:, :, :-2] + rows[:, :, 2:])
+    return smooth.astype(np.float32, copy=False)

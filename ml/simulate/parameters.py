@@ -3,9 +3,9 @@
 They are published values, fixed before any network saw the data, and are written to `simulation.json`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-SIMULATION_VERSION = "1"
+SIMULATION_VERSION = "2"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class SurveyParameters:
     quenched_log_ssfr: float = -11.9
     quenched_scatter: float = 0.35
     green_valley_fraction: float = 0.08
+    metallicity_gradient: float = 0.15
+    agn_fraction: float = 0.15
+    agn_log_mass_min: float = 10.2
+    agn_log_halpha: float = 40.0
+    agn_scatter: float = 0.5
     fibre_diameter_arcsec: float = 3.0
     fibre_seeing_arcsec: float = 1.4
     pixel_scale_arcsec: float = 0.262
@@ -41,7 +46,14 @@ class SurveyParameters:
     psf_scatter_arcsec: float = 0.10
     psf_depth_ab: tuple[float, float, float] = (24.7, 24.0, 23.0)
     depth_scatter_mag: float = 0.15
+    psf_beta: float = 3.5
     extinction: tuple[float, float, float] = (3.214, 2.165, 1.211)
+    sdss_pixel_scale_arcsec: float = 0.396
+    sdss_psf_fwhm_arcsec: tuple[float, float, float] = (1.44, 1.32, 1.26)
+    sdss_psf_scatter_arcsec: float = 0.13
+    sdss_psf_depth_ab: tuple[float, float, float] = (23.13, 22.70, 22.20)
+    sdss_depth_scatter_mag: float = 0.12
+    sdss_extinction: tuple[float, float, float] = (3.303, 2.285, 1.698)
     blend_fraction: float = 0.12
     blend_separation_fwhm: tuple[float, float] = (0.5, 4.0)
     blend_flux_ratio: tuple[float, float] = (0.05, 1.0)
@@ -52,8 +64,31 @@ class SurveyParameters:
     mass_label_error_dex: float = 0.09
     ssfr_label_error_dex: tuple[float, float] = (0.22, 0.40)
     oh_label_error_dex: float = 0.05
+    log_age_error_dex: tuple[float, float] = (0.05, 0.09)
+    mh_error_dex: tuple[float, float] = (0.05, 0.10)
+    age_metallicity_correlation: float = -0.5
     labelled_fraction: float = 0.92
     fibre_position_scatter_arcsec: float = 0.1
+
+
+def shifted(parameters: SurveyParameters) -> SurveyParameters:
+    """The same sky seen by a worse telescope: 25 % wider PSFs with stronger wings, 0.5 mag shallower."""
+    return replace(
+        parameters,
+        psf_fwhm_arcsec=_scaled(parameters.psf_fwhm_arcsec, 1.25),
+        psf_depth_ab=_less(parameters.psf_depth_ab, 0.5),
+        sdss_psf_fwhm_arcsec=_scaled(parameters.sdss_psf_fwhm_arcsec, 1.25),
+        sdss_psf_depth_ab=_less(parameters.sdss_psf_depth_ab, 0.5),
+        psf_beta=2.5,
+    )
+
+
+def _scaled(values: tuple[float, float, float], factor: float) -> tuple[float, float, float]:
+    return (values[0] * factor, values[1] * factor, values[2] * factor)
+
+
+def _less(values: tuple[float, float, float], step: float) -> tuple[float, float, float]:
+    return (values[0] - step, values[1] - step, values[2] - step)
 
 
 REFERENCES = {
@@ -65,10 +100,20 @@ REFERENCES = {
     "quenched, green_valley": "Salim et al. 2007, ApJS 173, 267; Brinchmann et al. 2004, MNRAS 351, 1151",
     "sizes": "Shen et al. 2003, MNRAS 343, 978, eq. 17-19, table 1, with the 2007 erratum",
     "mass-metallicity": "Tremonti et al. 2004, ApJ 613, 898; SFR term as Mannucci et al. 2010, MNRAS 408, 2115",
+    "lines": "Kennicutt 1998, ARA&A 36, 189; Tremonti et al. 2004, eq. 1; Maiolino et al. 2008, A&A 488, 463; Dopita "
+    "et al. 2016, Ap&SS 361, 61; Cid Fernandes et al. 2011, MNRAS 413, 1687; Kewley et al. 2006, MNRAS 372, 961",
+    "agn": "share and Halpha luminosities: Kauffmann et al. 2003, MNRAS 346, 1055; Hao et al. 2005, AJ 129, 1795",
+    "populations": "Bruzual & Charlot 2003, MNRAS 344, 1000; Maraston et al. 2020, MNRAS 496, 2962 beyond 9250 A; mass "
+    "loss: Leitner & Kravtsov 2011, ApJ 734, 48; gradients: Gonzalez Delgado et al. 2015, A&A 581, A103",
+    "filters": "DECam: Flaugher et al. 2015, AJ 150, 150; SDSS: Doi et al. 2010, AJ 139, 1628",
     "stellar metallicity": "Gallazzi et al. 2005, MNRAS 362, 41, table 2",
     "attenuation": "Calzetti et al. 2000, ApJ 533, 682; with inclination after Maller et al. 2009, ApJ 691, 394",
     "psf, depth, extinction": "Legacy Surveys DR9; Dey et al. 2019, AJ 157, 168; Schlegel et al. 1998",
+    "sdss_psf, sdss_depth, sdss_extinction": "York et al. 2000, AJ 120, 1579; Stoughton et al. 2002, AJ 123, 485; "
+    "Schlafly & Finkbeiner 2011, ApJ 737, 103",
     "field": "number counts, Yasuda et al. 2001, AJ 122, 1104, normalised at r = 23",
     "blend": "separation and flux ratio log-uniform, our choice",
     "label errors": "MPA-JHU: Kauffmann et al. 2003, MNRAS 341, 33; Brinchmann et al. 2004; Tremonti et al. 2004",
+    "log_age_error, mh_error": "spectral fits: Cid Fernandes et al. 2005, MNRAS 358, 363, table 1; Ge et al. 2018, "
+    "MNRAS 478, 2633; anticorrelated by the age-metallicity degeneracy, Worthey 1994, ApJS 95, 107",
 }

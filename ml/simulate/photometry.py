@@ -3,16 +3,16 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from galbase.ml.simulate.filters import LEGACY, LEGACY_BANDS, LEGACY_R
+from galbase.ml.simulate.fits_stream import Columns
 from galbase.ml.simulate.parameters import SurveyParameters
 from galbase.ml.simulate.population import Population
 from galbase.ml.simulate.psf import noise_area_per_fwhm2
 from galbase.ml.simulate.scene import Blend
-from galbase.ml.simulate.sed import BANDS
 from galbase.ml.simulate.sky import RELEASE, Sky
 from galbase.ml.simulate.structure import Structure, aperture_fraction
 
 FloatArray = NDArray[np.float64]
-Columns = dict[str, NDArray[np.generic]]
 
 # unresolved structure and model mismatch add to photon noise, as seen in repeated Legacy photometry of galaxies
 SYSTEMATIC_FLUX_ERROR = 0.015
@@ -23,20 +23,18 @@ LEAK = 0.03
 _NO_SPEC_Z = -99.0
 
 
-def true_flux(population: Population, sky: Sky, parameters: SurveyParameters) -> FloatArray:
-    """Total flux as it arrives, behind Galactic dust: (n, 3) [nanomaggy]."""
-    transmission = 10 ** (-0.4 * np.outer(sky.ebv, parameters.extinction))
-    flux: FloatArray = population.flux.sum(axis=1) * transmission
+def true_flux(population: Population, sky: Sky) -> FloatArray:
+    """Total flux as it arrives, behind Galactic dust: (n, 6) [nanomaggy], in the order of `filters.FILTERS`."""
+    flux: FloatArray = population.flux.sum(axis=1) * sky.transmission
     return flux
 
 
-def neighbour_flux(population: Population, sky: Sky, blend: Blend, parameters: SurveyParameters) -> FloatArray:
-    """Flux of each galaxy's true blend, 0 where there is none: (n, 3) [nanomaggy]."""
-    transmission = 10 ** (-0.4 * np.outer(sky.ebv, parameters.extinction))
+def neighbour_flux(population: Population, sky: Sky, blend: Blend) -> FloatArray:
+    """Flux of each galaxy's true blend, 0 where there is none: (n, 6) [nanomaggy]."""
     own = population.flux.sum(axis=1)
     other = own[blend.partner]
-    scale = np.where(blend.blended, blend.flux_ratio, 0.0) * own[:, 1] / other[:, 1]
-    flux: FloatArray = other * scale[:, None] * transmission
+    scale = np.where(blend.blended, blend.flux_ratio, 0.0) * own[:, LEGACY_R] / other[:, LEGACY_R]
+    flux: FloatArray = other * scale[:, None] * sky.transmission
     return flux
 
 
@@ -60,6 +58,7 @@ def legacy_columns(
     blend: Blend,
     z_spec_known: NDArray[np.bool_],
     seed: int,
+    block: int,
     parameters: SurveyParameters,
 ) -> Columns:
     """Columns of the DR9 sweep data model, plus photometric redshifts (lower case).
@@ -68,30 +67,32 @@ def legacy_columns(
     -------
     dict of str to (n,) arrays, upper case for sweep columns and lower case for redshift columns.
     """
-    rng = np.random.default_rng([seed, 9])
+    rng = np.random.default_rng([seed, 9, block])
     n = len(population)
-    flux = true_flux(population, sky, parameters)
-    neighbour = neighbour_flux(population, sky, blend, parameters)
-    merged = blend.blended & (blend.separation_arcsec < MERGE_SEPARATION_FWHM * sky.psf_fwhm_arcsec[:, 1])
+    flux = true_flux(population, sky)[:, LEGACY]
+    neighbour = neighbour_flux(population, sky, blend)[:, LEGACY]
+    psf_fwhm, pixel_sigma = sky.legacy.psf_fwhm_arcsec, sky.legacy.pixel_sigma
+    merged = blend.blended & (blend.separation_arcsec < MERGE_SEPARATION_FWHM * psf_fwhm[:, 1])
     share = np.where(merged, 1.0, LEAK)[:, None]
     contaminated = flux + share * neighbour
 
-    psf_area = noise_area_per_fwhm2() * sky.psf_fwhm_arcsec**2
+    psf_area = noise_area_per_fwhm2(parameters.psf_beta) * psf_fwhm**2
     galaxy_area = psf_area + 4 * np.pi * (structure.half_light_arcsec**2 * structure.q)[:, None]
-    sigma = sky.pixel_sigma * np.sqrt(galaxy_area) / parameters.pixel_scale_arcsec
+    sigma = pixel_sigma * np.sqrt(galaxy_area) / parameters.pixel_scale_arcsec
     systematic = SYSTEMATIC_FLUX_ERROR * contaminated * rng.standard_normal((n, 1))
     # the model's size error moves all bands together; colours keep only a third of it each
     colour = SYSTEMATIC_FLUX_ERROR / 3 * contaminated * rng.standard_normal((n, 3))
     measured = contaminated + sigma * rng.standard_normal((n, 3)) + systematic + colour
 
     fraction = aperture_fraction(structure, 1.5, 1.0)
-    transmission = 10 ** (-0.4 * np.outer(sky.ebv, parameters.extinction))
-    fibre = (fraction[:, :, None] * population.flux).sum(axis=1) * transmission
-    fibre_noise = sky.pixel_sigma * np.sqrt(np.pi * 0.75**2) / parameters.pixel_scale_arcsec
+    transmission = sky.transmission[:, LEGACY]
+    share_in_band = np.stack([structure.bulge_to_total, 1 - structure.bulge_to_total], axis=1)[:, :, LEGACY]
+    fibre = (fraction[:, :, None] * share_in_band).sum(axis=1) * flux
+    fibre_noise = pixel_sigma * np.sqrt(np.pi * 0.75**2) / parameters.pixel_scale_arcsec
     fibre = fibre + share * neighbour * fraction[:, 1:2] + fibre_noise * rng.standard_normal((n, 3))
-    galaxy_depth = 1 / (sky.pixel_sigma**2 * (psf_area + 4 * np.pi * 0.45**2)) * parameters.pixel_scale_arcsec**2
+    galaxy_depth = 1 / (pixel_sigma**2 * (psf_area + 4 * np.pi * 0.45**2)) * parameters.pixel_scale_arcsec**2
 
-    kind = _types(rng, structure, flux[:, 1] / sigma[:, 1], sky.psf_fwhm_arcsec[:, 1])
+    kind = _types(rng, structure, flux[:, 1] / sigma[:, 1], psf_fwhm[:, 1])
     relative = np.hypot(1.2 * sigma[:, 1] / flux[:, 1], SYSTEMATIC_SHAPE_ERROR)
     blur = np.where(merged, 1 + 0.4 * np.nan_to_num(blend.flux_ratio) ** 0.5, 1.0)
     radius = structure.half_light_arcsec * blur * np.exp(relative * rng.standard_normal(n))
@@ -102,7 +103,7 @@ def legacy_columns(
     e_error = 0.5 * relative
     e1 = np.where(kind == b"REX", 0.0, e * np.cos(angle) + e_error * rng.standard_normal(n))
     e2 = np.where(kind == b"REX", 0.0, e * np.sin(angle) + e_error * rng.standard_normal(n))
-    position_error = np.hypot(0.004, 0.6 * sky.psf_fwhm_arcsec[:, 1] * sigma[:, 1] / flux[:, 1]) / 3600
+    position_error = np.hypot(0.004, 0.6 * psf_fwhm[:, 1] * sigma[:, 1] / flux[:, 1]) / 3600
     step = position_error * rng.standard_normal((2, n))
 
     columns: Columns = {
@@ -127,7 +128,7 @@ def legacy_columns(
         "SERSIC_IVAR": np.where(kind == b"SER", (2 * relative * index) ** -2.0, 0.0),
     }
     visits = 2 + (rng.random((n, 3)) < 0.5).astype(np.int16) + (rng.random((n, 3)) < 0.2)
-    for b, band in enumerate(BANDS):
+    for b, band in enumerate(LEGACY_BANDS):
         name = band.upper()
         columns |= {
             f"FLUX_{name}": measured[:, b],
@@ -135,8 +136,8 @@ def legacy_columns(
             f"MW_TRANSMISSION_{name}": transmission[:, b],
             f"FIBERFLUX_{name}": fibre[:, b],
             f"FIBERTOTFLUX_{name}": fibre[:, b] + (1 - share[:, 0]) * neighbour[:, b] * fraction[:, 1],
-            f"PSFSIZE_{name}": sky.psf_fwhm_arcsec[:, b],
-            f"PSFDEPTH_{name}": sky.psf_depth[:, b],
+            f"PSFSIZE_{name}": psf_fwhm[:, b],
+            f"PSFDEPTH_{name}": sky.legacy.psf_depth[:, b],
             f"GALDEPTH_{name}": galaxy_depth[:, b],
             f"NOBS_{name}": visits[:, b].astype(np.int16),
             f"FRACFLUX_{name}": LEAK * neighbour[:, b] / flux[:, b],

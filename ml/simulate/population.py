@@ -1,17 +1,31 @@
 """Draw galaxies: redshift, mass, star formation, metallicity, dust, and a bulge and a disc with their light."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
+from galbase.ml.simulate.cosmology import (
+    HUBBLE_KM_S_MPC,
+    LIGHT_SPEED_KM_S,
+    OMEGA_MATTER,
+    age_of_universe,
+    comoving_distance,
+)
+from galbase.ml.simulate.filters import FILTERS, SDSS_R
+from galbase.ml.simulate.history import draw_history
+from galbase.ml.simulate.nebular import LINES, line_luminosities
 from galbase.ml.simulate.parameters import SurveyParameters
-from galbase.ml.simulate.sed import HUBBLE_KM_S_MPC, LIGHT_SPEED_KM_S, OMEGA_MATTER, band_fluxes, comoving_distance
+from galbase.ml.simulate.sed import line_fluxes, line_nanomaggies, stellar_fluxes
+from galbase.ml.simulate.ssp import metallicity_weights, ssp_grid
 
 FloatArray = NDArray[np.float64]
 
-_PROPOSAL_BATCH = 16384
+_PROPOSAL_BATCH = 8192
+# populations of the grid from 1.1 Gyr on
+_OLD = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,17 +45,24 @@ class Population:
     oh12 : float64
         12 + log(O/H) of the gas, Tremonti et al. 2004 scale.
     log_zstar : float64
-        Stellar metallicity [log solar].
+        Stellar metallicity [log solar] that bulge and disc lie around.
     bulge_mass_fraction : float64
         Bulge share of the stellar mass.
     component_mass, component_sfr : (n, 2) float64
         Bulge and disc [Msun], [Msun/yr].
-    population_mass : (n, 2, 3) float64
-        Mass of old, intermediate and young stars in bulge and disc [Msun].
+    component_mh : (n, 2) float64
+        Stellar metallicity of bulge and disc [log solar].
+    formed : (n, 2, n_age) float64
+        Mass formed in bulge and disc by age of the grid of populations [Msun].
     a_v : (n, 2) float64
-        Attenuation of bulge and disc in V [mag].
-    flux : (n, 2, 3) float64
-        Flux of bulge and disc in g, r, z [nanomaggy], without Galactic extinction.
+        Attenuation of the stars of bulge and disc in V [mag].
+    nucleus : float64
+        Halpha luminosity of an active nucleus before dust [erg/s], 0 where there is none.
+    line_flux : (n, 3, n_line) float64
+        Flux of the lines of bulge, disc and nucleus behind their dust [erg/s/cm2], in the order of `nebular.LINES`.
+    flux : (n, 2, 6) float64
+        Flux of bulge and disc in the order of `filters.FILTERS` [nanomaggy], lines included, the nucleus' in the
+        bulge, without Galactic extinction.
     q_disc, q_bulge : float64
         Axis ratios as projected.
     """
@@ -56,8 +77,11 @@ class Population:
     bulge_mass_fraction: FloatArray
     component_mass: FloatArray
     component_sfr: FloatArray
-    population_mass: FloatArray
+    component_mh: FloatArray
+    formed: FloatArray
     a_v: FloatArray
+    nucleus: FloatArray
+    line_flux: FloatArray
     flux: FloatArray
     q_disc: FloatArray
     q_bulge: FloatArray
@@ -65,12 +89,22 @@ class Population:
     def __len__(self) -> int:
         return len(self.z)
 
+    def ssp_weights(self) -> FloatArray:
+        """Mass formed in each population of the grid: (n, 2, n_mh * n_age) [Msun]."""
+        return ssp_weights(self.formed, self.component_mh)
+
     def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> "Population":
         """The galaxies at an index or mask."""
         return Population(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
 
-def draw_population(size: int, seed: int, parameters: SurveyParameters) -> Population:
+def ssp_weights(formed: FloatArray, mh: FloatArray) -> FloatArray:
+    """Mass formed by population of the grid: (..., n_mh * n_age) for formed (..., n_age) and metallicity (...)."""
+    weights = metallicity_weights(mh)[..., :, None] * formed[..., None, :]
+    return weights.reshape(*formed.shape[:-1], -1)
+
+
+def draw_population(size: int, seed: int, parameters: SurveyParameters, block: int = 0) -> Population:
     """Draw a magnitude-limited sample.
 
     Parameters
@@ -81,10 +115,12 @@ def draw_population(size: int, seed: int, parameters: SurveyParameters) -> Popul
         Seed; proposals come in fixed batches, so the draw depends on nothing else.
     parameters : SurveyParameters
         Distributions.
+    block : int
+        Number of the block of galaxies, each a sample of its own.
     """
     parts: list[Population] = []
     count = 0
-    for part in _accepted(seed, parameters):
+    for part in _accepted(seed, block, parameters):
         parts.append(part)
         count += len(part)
         if count >= size:
@@ -95,18 +131,38 @@ def draw_population(size: int, seed: int, parameters: SurveyParameters) -> Popul
     return joined.take(np.arange(size))
 
 
-def _accepted(seed: int, parameters: SurveyParameters) -> Iterator[Population]:
+def _accepted(seed: int, block: int, parameters: SurveyParameters) -> Iterator[Population]:
     batch = 0
     while True:
-        rng = np.random.default_rng([seed, 1, batch])
+        rng = np.random.default_rng([seed, 1, block, batch])
         proposal = _propose(rng, parameters)
-        r_mag = 22.5 - 2.5 * np.log10(proposal.flux[:, :, 1].sum(axis=1))
+        r_mag = 22.5 - 2.5 * np.log10(_with_light(proposal, slice(SDSS_R, SDSS_R + 1)).flux.sum(axis=(1, 2)))
         # counts grow as 10^0.6m: thinning by the same power keeps the faint tail flat in magnitude
         tail = parameters.faint_fraction * 10 ** (-0.6 * (r_mag - parameters.r_limit))
         chance = np.where(r_mag < parameters.r_limit, 1.0, np.where(r_mag < parameters.r_faint, tail, 0.0))
         keep = (rng.random(len(r_mag)) < chance) & (r_mag > parameters.r_bright)
-        yield proposal.take(keep)
+        yield _with_light(proposal.take(keep), slice(0, len(FILTERS)))
         batch += 1
+
+
+def _with_light(galaxies: Population, filters: slice) -> Population:
+    """The galaxies with the flux of their stars, gas and nucleus in some of the filters."""
+    n = len(galaxies)
+    none = np.zeros(n)
+    sources = [(galaxies.component_sfr[:, k], galaxies.formed[:, k, _OLD:].sum(axis=1), none, k) for k in (0, 1)]
+    sources.append((none, none, galaxies.nucleus, 0))
+    lines = np.stack(
+        [
+            line_fluxes(line_luminosities(sfr, galaxies.oh12, old, nucleus), galaxies.z, galaxies.a_v[:, part])
+            for sfr, old, nucleus, part in sources
+        ],
+        axis=1,
+    )
+    weights = galaxies.ssp_weights()
+    flux = np.stack([stellar_fluxes(weights[:, k], galaxies.z, galaxies.a_v[:, k], filters) for k in (0, 1)], axis=1)
+    for source, (*_, part) in enumerate(sources):
+        flux[:, part] += line_nanomaggies(lines[:, source], galaxies.z, filters)
+    return replace(galaxies, line_flux=lines, flux=flux)
 
 
 def _mass_limit(z: FloatArray, parameters: SurveyParameters) -> FloatArray:
@@ -170,25 +226,49 @@ def _gas_metallicity(rng: np.random.Generator, log_mass: FloatArray, log_ssfr: F
 
 
 def _stellar_metallicity(rng: np.random.Generator, log_mass: FloatArray) -> FloatArray:
-    """Median and scatter of Gallazzi et al. 2005, table 2."""
+    """Median and scatter of Gallazzi et al. 2005, table 2, cut (not piled up) where the grid of populations ends."""
     mass = np.array([8.91, 9.51, 10.12, 10.51, 10.91, 11.11, 11.51, 11.91])
     median = np.array([-0.60, -0.60, -0.37, -0.03, 0.07, 0.10, 0.13, 0.15])
     scatter = np.array([0.35, 0.35, 0.33, 0.22, 0.14, 0.12, 0.10, 0.10])
-    drawn: FloatArray = np.interp(log_mass, mass, median) + np.interp(log_mass, mass, scatter) * rng.standard_normal(
-        len(log_mass)
-    )
+    centre, width = np.interp(log_mass, mass, median), np.interp(log_mass, mass, scatter)
+    grid = ssp_grid().mh
+    low, high = ndtr((grid[0] - centre) / width), ndtr((grid[-1] - centre) / width)
+    drawn: FloatArray = centre + width * ndtri(low + (high - low) * rng.random(len(log_mass)))
     return drawn
 
 
-def _star_mix(rng: np.random.Generator, mass: FloatArray, ssfr: FloatArray, log_zstar: FloatArray) -> FloatArray:
-    """Mass in stars of 300 Myr, of 0.3-3 Gyr and older, for a smooth recent history: (n, 3) [Msun]."""
-    young = np.clip(ssfr * 3e8, 0, 0.3)
-    recent = np.clip(ssfr * 2.7e9 * 10 ** (0.25 * rng.standard_normal(len(mass))), 0, 0.6)
-    # a tail of rejuvenated or recently quenched old galaxies; metal-poor galaxies are younger on the whole
-    late = 0.04 * rng.exponential(size=len(mass)) * 10 ** (-0.5 * np.clip(log_zstar, -0.6, 0.2))
-    recent = np.clip(recent + late, 0, 0.7)
-    old = 1 - young - recent
-    return np.column_stack([old, recent, young]) * mass[:, None]
+def _histories(
+    rng: np.random.Generator,
+    log_mass: FloatArray,
+    z: FloatArray,
+    quenched: NDArray[np.bool_],
+    mass: FloatArray,
+    ssfr: FloatArray,
+) -> FloatArray:
+    """Mass formed by age in bulge and disc: (n, 2, n_age) [Msun]. Massive galaxies and bulges begin earlier."""
+    n = len(log_mass)
+    latest = age_of_universe(z) - 0.3e9
+    parts = []
+    for part in (0, 1):
+        mean = (9.5 + 1.0 * (log_mass - 10.5)) if part == 0 else (6.5 + 2.0 * (log_mass - 10.0))
+        scatter, tau = (1.5, 1.2) if part == 0 else (2.0, 6.0)
+        onset = np.clip(mean + scatter * rng.standard_normal(n), 2.5, 12.8) * 1e9
+        decline = tau * np.where(quenched & (part == 1), 0.4, 1.0) * np.exp(0.4 * rng.standard_normal(n)) * 1e9
+        low, high = (1.5, 8.0) if part == 0 else (0.6, 6.0)
+        stopped = np.exp(rng.uniform(np.log(low), np.log(high), n)) * 1e9 * quenched
+        bump = np.clip(0.15 * rng.exponential(size=n), 0, 0.6)
+        when = np.exp(rng.uniform(np.log(1.1), np.log(6.0), n)) * 1e9
+        onset = np.minimum(onset, latest)
+        parts.append(draw_history(rng, mass[:, part], ssfr[:, part], onset, decline, stopped, bump, when))
+    return np.stack(parts, axis=1)
+
+
+def _nucleus(rng: np.random.Generator, log_mass: FloatArray, parameters: SurveyParameters) -> FloatArray:
+    """Halpha of active nuclei [erg/s]: a share of the massive galaxies, log-normal about 10^40 (Hao et al. 2005)."""
+    n = len(log_mass)
+    active = (rng.random(n) < parameters.agn_fraction) & (log_mass > parameters.agn_log_mass_min)
+    luminosity = 10 ** (parameters.agn_log_halpha + parameters.agn_scatter * rng.standard_normal(n))
+    return np.where(active, luminosity, 0.0)
 
 
 def _propose(rng: np.random.Generator, parameters: SurveyParameters) -> Population:
@@ -226,14 +306,13 @@ def _propose(rng: np.random.Generator, parameters: SurveyParameters) -> Populati
     a_v = np.column_stack([np.where(spheroid, 0.06 * rng.exponential(size=n), 0.8 * a_v_disc), a_v_disc])
     a_v = np.clip(a_v, 0, 3)
 
-    tilt = 0.14 * np.clip(log_zstar, -1.0, 0.4) + 0.012 * rng.standard_normal(n)
-    stars, flux = np.empty((n, 2, 3)), np.empty((n, 2, 3))
-    for part in (0, 1):
-        stars[:, part] = _star_mix(rng, component_mass[:, part], component_ssfr[:, part], log_zstar)
-        sfr = component_mass[:, part] * component_ssfr[:, part]
-        extra = 0.03 if part == 0 else 0.0  # bulges are somewhat more metal-rich
-        flux[:, part] = band_fluxes(stars[:, part], sfr, z, a_v[:, part], tilt + extra)
+    gradient = parameters.metallicity_gradient * (1 + 0.5 * rng.standard_normal(n))
+    grid = ssp_grid().mh
+    component_mh = np.clip(log_zstar[:, None] + gradient[:, None] * np.array([0.5, -0.5]), grid[0], grid[-1])
+    formed = _histories(rng, log_mass, z, quenched, component_mass, component_ssfr)
+    nucleus = _nucleus(rng, log_mass, parameters)
+    dark = np.zeros((n, 3, len(LINES)))
     return Population(
         z, log_mass, log_ssfr, quenched, log_density, oh12, log_zstar, bulge, component_mass,
-        component_mass * component_ssfr, stars, a_v, flux, q_disc, q_bulge,
+        component_mass * component_ssfr, component_mh, formed, a_v, nucleus, dark, dark[:, :2, :0], q_disc, q_bulge,
     )  # fmt: skip

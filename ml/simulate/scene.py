@@ -1,24 +1,29 @@
-"""What lies on each stamp: the target with its arms, true blends, and the field around it."""
+"""What lies on each stamp, in arcsec for all telescopes: the target with its arms, true blends, and the field."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from galbase.ml.simulate.filters import FILTERS, LEGACY_R
 from galbase.ml.simulate.parameters import SurveyParameters
 from galbase.ml.simulate.population import Population
-from galbase.ml.simulate.render import STAMP_SIZE, BlobSet, SersicSet
+from galbase.ml.simulate.render import BlobSet, SersicSet
 from galbase.ml.simulate.sky import Sky
 from galbase.ml.simulate.structure import Structure
 
 FloatArray = NDArray[np.float64]
 
-# share of clump light by band: young clumps are bluer than the disc they are taken from
-_CLUMP_COLOUR = np.array([1.3, 1.0, 0.65])
+# share of clump light by filter: young clumps are bluer than the disc they are taken from
+_CLUMP_COLOUR = np.array([1.3, 1.0, 0.65, 1.3, 1.0, 0.82])
 # r-z against g-r of stars, after Covey et al. 2007, table 3
 _STAR_LOCUS = ([0.3, 0.8, 1.1, 1.35, 1.5], [0.12, 0.42, 0.72, 1.1, 1.8])
+# r-i as a share of r-z, for galaxies and stars
+_RI_OF_RZ = 0.57
 # an exponential profile of scale radius 1 as circular Gaussians: (share, sigma), Hogg & Lang 2013, coarse
 _EXPONENTIAL = np.array([[0.35, 0.45], [0.65, 1.05]])
+# half of the side of the widest stamp, SDSS's, and some more [arcsec]
+_FIELD_HALF_ARCSEC = 28.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +39,7 @@ class Blend:
     angle_rad : float64
         Direction from the target, east of north.
     partner : int64
-        Galaxy whose colours and shape the neighbour takes.
+        Galaxy of the same block whose colours and shape the neighbour takes.
     """
 
     blended: NDArray[np.bool_]
@@ -44,13 +49,13 @@ class Blend:
     partner: NDArray[np.int64]
 
 
-def draw_blends(sky: Sky, seed: int, parameters: SurveyParameters) -> Blend:
-    """Draw true blends: separation and flux ratio log-uniform, the separation in units of the r-band FWHM."""
-    rng = np.random.default_rng([seed, 5])
+def draw_blends(sky: Sky, seed: int, block: int, parameters: SurveyParameters) -> Blend:
+    """Draw true blends: separation and flux ratio log-uniform, the separation in units of the Legacy r-band FWHM."""
+    rng = np.random.default_rng([seed, 5, block])
     n = len(sky.ra)
     blended = rng.random(n) < parameters.blend_fraction
     low, high = np.log(parameters.blend_separation_fwhm)
-    separation = np.exp(rng.uniform(low, high, n)) * sky.psf_fwhm_arcsec[:, 1]
+    separation = np.exp(rng.uniform(low, high, n)) * sky.legacy.psf_fwhm_arcsec[:, 1]
     low, high = np.log(parameters.blend_flux_ratio)
     ratio = np.exp(rng.uniform(low, high, n))
     angle = rng.uniform(0, 2 * np.pi, n)
@@ -61,28 +66,43 @@ def draw_blends(sky: Sky, seed: int, parameters: SurveyParameters) -> Blend:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One stamp's contents, and how many field sources brighter than r = 22 lie within 10 arcsec."""
+    """One stamp's contents, and how many field sources brighter than r = 22 lie within 10 arcsec.
+
+    Lengths of `sersic` and `blobs` are in arcsec, fluxes in the order of `filters.FILTERS`.
+    """
 
     sersic: SersicSet
     blobs: BlobSet
     n_neighbour: int
 
+    def on(self, pixel_scale: float, filters: slice, half_arcsec: float) -> tuple[SersicSet, BlobSet]:
+        """Components in pixels and some filters; blobs far outside a stamp of half its side are left out."""
+        s, b = self.sersic, self.blobs
+        near = np.maximum(np.abs(b.dx), np.abs(b.dy)) < half_arcsec + 2.0 + 3 * b.sigma_px
+        sersic = SersicSet(
+            s.n, s.radius_px / pixel_scale, s.q, s.pa_rad, s.dx / pixel_scale, s.dy / pixel_scale, s.flux[:, filters]
+        )
+        blobs = BlobSet(
+            b.sigma_px[near] / pixel_scale, b.dx[near] / pixel_scale, b.dy[near] / pixel_scale, b.flux[near, filters]
+        )
+        return sersic, blobs
+
 
 def _clumps(
-    rng: np.random.Generator, radius_px: float, q: float, pa: float, disc_flux: FloatArray, strength: float
+    rng: np.random.Generator, radius: float, q: float, pa: float, disc_flux: FloatArray, strength: float
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Star-forming clumps along logarithmic arms, in the plane of the disc: sigma, dx, dy, flux."""
+    """Star-forming clumps along logarithmic arms, in the plane of the disc: sigma, dx, dy [arcsec], flux."""
     n = 36
     arms = int(rng.choice([2, 2, 2, 3, 4]))
     winding = 1 / np.tan(np.radians(rng.uniform(10, 30))) * rng.choice([-1.0, 1.0])
     # exponential disc light beyond half a scale radius
-    radius = radius_px * np.clip(0.45 + 0.55 * rng.gamma(1.6, 0.75, n), 0.4, 3.0)
+    distance = radius * np.clip(0.45 + 0.55 * rng.gamma(1.6, 0.75, n), 0.4, 3.0)
     phase = 2 * np.pi * rng.integers(arms, size=n) / arms + rng.uniform(0, 2 * np.pi)
-    angle = phase + winding * np.log(radius / radius_px) + 0.22 * rng.standard_normal(n)
-    along, across = radius * np.cos(angle), radius * np.sin(angle) * q
+    angle = phase + winding * np.log(distance / radius) + 0.22 * rng.standard_normal(n)
+    along, across = distance * np.cos(angle), distance * np.sin(angle) * q
     dx = -along * np.sin(pa) + across * np.cos(pa)
     dy = along * np.cos(pa) + across * np.sin(pa)
-    sigma = np.clip(radius_px * np.exp(rng.uniform(np.log(0.07), np.log(0.22), n)), 0.3, 12) * np.sqrt(q)
+    sigma = np.clip(radius * np.exp(rng.uniform(np.log(0.07), np.log(0.22), n)), 0.08, 3.2) * np.sqrt(q)
     weight = sigma**1.5 * rng.exponential(size=n)
     flux = strength * weight[:, None] / weight.sum() * disc_flux * _CLUMP_COLOUR
     return sigma, dx, dy, flux
@@ -91,9 +111,9 @@ def _clumps(
 def _field(
     rng: np.random.Generator, parameters: SurveyParameters, transmission: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, int]:
-    """Faint galaxies and stars over the stamp: sigma, dx, dy, flux, number of near bright ones."""
-    half = STAMP_SIZE / 2 + 8
-    area = (2 * half * parameters.pixel_scale_arcsec / 60) ** 2
+    """Faint galaxies and stars over the stamp: sigma, dx, dy [arcsec], flux, number of near bright ones."""
+    half = _FIELD_HALF_ARCSEC
+    area = (2 * half / 60) ** 2
     n_galaxy = int(rng.poisson(parameters.field_galaxies_per_arcmin2 * area))
     n_star = int(rng.poisson(parameters.field_stars_per_arcmin2 * area))
     n = n_galaxy + n_star
@@ -105,18 +125,18 @@ def _field(
     g_r = np.where(is_galaxy, np.clip(0.8 + 0.35 * rng.standard_normal(n), 0.0, 1.8), rng.uniform(0.3, 1.5, n))
     # galaxies scatter; stars keep to their locus, Covey et al. 2007
     r_z = np.where(is_galaxy, 0.25 + 0.45 * g_r + 0.15 * rng.standard_normal(n), np.interp(g_r, *_STAR_LOCUS))
-    mag = np.column_stack([r_mag + g_r, r_mag, r_mag - r_z])
+    mag = np.column_stack([r_mag + g_r, r_mag, r_mag - r_z, r_mag + g_r, r_mag, r_mag - _RI_OF_RZ * r_z])
     flux = 10 ** (0.4 * (22.5 - mag)) * transmission
     dx, dy = rng.uniform(-half, half, n), rng.uniform(-half, half, n)
-    scale = 0.35 * 10 ** (-0.06 * (r_mag - 22)) * np.exp(0.4 * rng.standard_normal(n)) / parameters.pixel_scale_arcsec
+    scale = 0.35 * 10 ** (-0.06 * (r_mag - 22)) * np.exp(0.4 * rng.standard_normal(n))
     scale[n_galaxy:] = 0.0
     # a field source on top of the target would be an unrecorded blend; the recorded ones are drawn apart
-    distance = np.hypot(dx, dy) * parameters.pixel_scale_arcsec
+    distance = np.hypot(dx, dy)
     clear = distance > 4.0
     near = int(np.count_nonzero(clear & (distance < 10) & (r_mag < 22)))
     share, width = _EXPONENTIAL[:, 0], _EXPONENTIAL[:, 1]
     sigma = (scale[clear, None] * width).ravel()
-    flux = (flux[clear, None, :] * share[None, :, None]).reshape(-1, 3)
+    flux = (flux[clear, None, :] * share[None, :, None]).reshape(-1, len(FILTERS))
     return sigma, np.repeat(dx[clear], 2), np.repeat(dy[clear], 2), flux, near
 
 
@@ -134,61 +154,60 @@ def build_scene(
     Parameters
     ----------
     index : int
-        Galaxy.
+        Galaxy, counted in its block.
     rng : numpy.random.Generator
         This galaxy's own generator.
     population, structure, sky, blend
-        The survey.
+        The block.
     parameters : SurveyParameters
         Field density and pixel scale.
     """
-    scale = parameters.pixel_scale_arcsec
-    transmission = 10 ** (-0.4 * np.array(parameters.extinction) * sky.ebv[index])
-    centre = rng.uniform(-0.5, 0.5, 2)
-    pa = np.radians(structure.pa_deg[index])
-    flux = population.flux[index] * transmission
-    radius = structure.component_radius_arcsec[index] / scale
+    transmission = sky.transmission[index]
+    # the target lies anywhere within its pixel
+    centre = parameters.pixel_scale_arcsec * rng.uniform(-0.5, 0.5, 2)
+    flux = _component_flux(index, population, structure) * transmission
     sigma, dx, dy, blob_flux, near = _field(rng, parameters, transmission)
-
-    # arms: stronger in discs that form stars, none in dead, edge-on or tiny ones
-    activity = np.clip((population.log_ssfr_tot[index] + 11.2) / 1.2, 0, 1)
-    strength = float(activity * rng.uniform(0.08, 0.38))
-    q_disc = float(population.q_disc[index])
-    if strength > 0.02 and q_disc > 0.3 and structure.component_radius_arcsec[index, 1] > 1.0:
-        clump = _clumps(rng, float(radius[1]), q_disc, float(pa), flux[1], strength)
+    strength = float(structure.clump_strength[index])
+    if strength > 0:
+        pa, radius = np.radians(structure.pa_deg[index]), float(structure.component_radius_arcsec[index, 1])
+        clump = _clumps(rng, radius, float(structure.component_q[index, 1]), float(pa), flux[1], strength)
         sigma = np.concatenate([sigma, clump[0]])
         dx = np.concatenate([dx, centre[0] + clump[1]])
         dy = np.concatenate([dy, centre[1] + clump[2]])
         blob_flux = np.concatenate([blob_flux, clump[3]])
-        flux = flux.copy()
         flux[1] *= 1 - strength * _CLUMP_COLOUR
-
-    present = flux[:, 1] > 0
-    sets = [(structure.component_sersic[index], radius, structure.component_q[index], pa, centre, flux, present)]
+    sets = [_sersic(index, structure, centre, flux, 1.0)]
     if blend.blended[index]:
         other = int(blend.partner[index])
-        target_r = population.flux[index, :, 1].sum() * transmission[1]
-        partner = population.flux[other] * transmission
+        own_r = population.flux[index, :, LEGACY_R].sum()
         ratio = float(blend.flux_ratio[index])
-        flux = partner * (ratio * target_r / partner[:, 1].sum())
+        flux = _component_flux(other, population, structure)
+        flux *= ratio * own_r / flux[:, LEGACY_R].sum() * transmission
         # the neighbour's size follows the target's, smaller as it is fainter
-        own = structure.half_light_arcsec[other]
-        size = np.clip(structure.half_light_arcsec[index] * ratio**0.4, 0.3, 4.0)
-        shift = blend.separation_arcsec[index] / scale
-        place = centre + shift * np.array([-np.sin(blend.angle_rad[index]), np.cos(blend.angle_rad[index])])
-        radius = structure.component_radius_arcsec[other] * size / own / scale
-        angle = np.radians(structure.pa_deg[other])
-        present = flux[:, 1] > 0
-        sets.append(
-            (structure.component_sersic[other], radius, structure.component_q[other], angle, place, flux, present)
-        )
-    sersic = SersicSet(
-        n=np.concatenate([s[0][s[6]] for s in sets]),
-        radius_px=np.concatenate([s[1][s[6]] for s in sets]),
-        q=np.concatenate([s[2][s[6]] for s in sets]),
-        pa_rad=np.concatenate([np.full(int(s[6].sum()), s[3]) for s in sets]),
-        dx=np.concatenate([np.full(int(s[6].sum()), s[4][0]) for s in sets]),
-        dy=np.concatenate([np.full(int(s[6].sum()), s[4][1]) for s in sets]),
-        flux=np.concatenate([s[5][s[6]] for s in sets]),
-    )
+        size = np.clip(structure.half_light_arcsec[index] * ratio**0.4, 0.3, 4.0) / structure.half_light_arcsec[other]
+        angle = blend.angle_rad[index]
+        place = centre + blend.separation_arcsec[index] * np.array([-np.sin(angle), np.cos(angle)])
+        sets.append(_sersic(other, structure, place, flux, float(size)))
+    n, radius_arcsec, q, pa_rad, x, y = (np.concatenate([s[k] for s in sets]) for k in range(6))
+    sersic = SersicSet(n, radius_arcsec, q, pa_rad, x, y, np.concatenate([s[6] for s in sets]))
     return Scene(sersic, BlobSet(sigma, dx, dy, blob_flux), near)
+
+
+def _component_flux(index: int, population: Population, structure: Structure) -> FloatArray:
+    """Flux of bulge and disc: the galaxy's own light, shared as its (or its donor's) structure says: (2, 6)."""
+    share = structure.bulge_to_total[index]
+    flux: FloatArray = population.flux[index].sum(axis=0) * np.array([share, 1 - share])
+    return flux
+
+
+def _sersic(
+    index: int, structure: Structure, place: FloatArray, flux: FloatArray, size: float
+) -> tuple[FloatArray, ...]:
+    """Index, radius, axis ratio, angle, offsets and flux of the components that shine."""
+    shines = flux[:, LEGACY_R] > 0
+    count = int(shines.sum())
+    return (
+        structure.component_sersic[index][shines], structure.component_radius_arcsec[index][shines] * size,
+        structure.component_q[index][shines], np.full(count, np.radians(structure.pa_deg[index])),
+        np.full(count, place[0]), np.full(count, place[1]), flux[shines],
+    )  # fmt: skip

@@ -1,13 +1,14 @@
 """Sizes, profiles and orientations of bulges and discs, and their light through round apertures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ncx2
 
+from galbase.ml.simulate.cosmology import kpc_per_arcsec
+from galbase.ml.simulate.filters import LEGACY_R
 from galbase.ml.simulate.population import Population
-from galbase.ml.simulate.sed import kpc_per_arcsec
 from galbase.ml.simulate.sersic import sersic_table
 
 FloatArray = NDArray[np.float64]
@@ -34,8 +35,12 @@ class Structure:
         Position angle, east of north, in [0, 180).
     component_sersic, component_radius_arcsec, component_q : (n, 2) float64
         Sersic index, scale radius along the major axis, axis ratio of bulge and disc.
-    bulge_to_total : (n, 3) float64
-        Bulge share of the light in g, r, z.
+    bulge_to_total : (n, 6) float64
+        Bulge share of the light in each of `filters.FILTERS`; its run with the band is the colour gradient.
+    clump_strength : float64
+        Share of the disc's r light in arms and clumps, 0 where there are none.
+    donor : int64
+        Row of the galaxy that the structure was drawn from: the galaxy itself, or another one in the null test.
     """
 
     half_light_arcsec: FloatArray
@@ -47,6 +52,15 @@ class Structure:
     component_radius_arcsec: FloatArray
     component_q: FloatArray
     bulge_to_total: FloatArray
+    clump_strength: FloatArray
+    donor: NDArray[np.int64]
+
+    def of(self, donor: NDArray[np.int64], z: FloatArray) -> "Structure":
+        """Angular structure of other galaxies, for galaxies at redshift z."""
+        taken = {field.name: getattr(self, field.name)[donor] for field in fields(self)}
+        taken["half_light_kpc"] = taken["half_light_arcsec"] * kpc_per_arcsec(z)
+        taken["donor"] = donor
+        return Structure(**taken)
 
 
 def shen_radius(rng: np.random.Generator, log_mass: FloatArray, early: NDArray[np.bool_]) -> FloatArray:
@@ -84,20 +98,20 @@ def _index_from_concentration(concentration: FloatArray) -> FloatArray:
     return index
 
 
-def draw_structure(population: Population, seed: int) -> Structure:
-    """Draw sizes, profiles and angles.
+def draw_structure(population: Population, seed: int, block: int = 0) -> Structure:
+    """Draw sizes, profiles, angles and arms.
 
     Parameters
     ----------
     population : Population
         Galaxies with bulge and disc light.
-    seed : int
-        Seed.
+    seed, block : int
+        Seed, and number of the block of galaxies.
     """
-    rng = np.random.default_rng([seed, 4])
+    rng = np.random.default_rng([seed, 4, block])
     n_galaxy = len(population)
     share = population.flux[:, 0] / population.flux.sum(axis=1)
-    bulge = share[:, 1]
+    bulge = share[:, LEGACY_R]
     spheroid = population.bulge_mass_fraction >= 1.0
     early = population.quenched & (bulge > 0.4)
     q = bulge * population.q_bulge + (1 - bulge) * population.q_disc
@@ -118,6 +132,9 @@ def draw_structure(population: Population, seed: int) -> Structure:
     ninety = _enclosing_radius(bulge, component_n, ratio, 0.9)
     disc_radius = radius / half
     component_radius = np.column_stack([ratio * disc_radius, disc_radius])
+    # arms: stronger in discs that form stars, none in dead, edge-on or tiny ones
+    strength = np.clip((population.log_ssfr_tot + 11.2) / 1.2, 0, 1) * rng.uniform(0.08, 0.38, n_galaxy)
+    armed = (strength > 0.02) & (population.q_disc > 0.3) & (disc_radius > 1.0) & ~spheroid
     return Structure(
         half_light_arcsec=radius,
         half_light_kpc=radius * kpc_per_arcsec(population.z),
@@ -128,6 +145,8 @@ def draw_structure(population: Population, seed: int) -> Structure:
         component_radius_arcsec=component_radius,
         component_q=np.column_stack([population.q_bulge, population.q_disc]),
         bulge_to_total=share,
+        clump_strength=np.where(armed, strength, 0.0),
+        donor=np.arange(n_galaxy),
     )
 
 

@@ -1,43 +1,60 @@
-"""Simulate a survey: draw the galaxies, render their stamps, write files as the real surveys do."""
+"""Simulate a survey: any number of galaxies, shard by shard, as files in the real surveys' formats.
+
+What is written under the folder:
+
+- `legacysurvey/images_npix152_START_STOP.h5`: grz stamps of 152 px at 0.262 arcsec [nanomaggy/pixel] with catalogue
+  datasets, in the layout of georgestein/ssl-legacysurvey;
+- `sdss/images_npix128_START_STOP.h5`, if asked for: gri stamps of the same galaxies, 128 px at 0.396 arcsec; the
+  attributes `bands` and `pixel_scale_arcsec` say so;
+- `legacysurvey/sweep-sim.fits`: the catalogue, in the columns of the DR9 sweeps;
+- `sdss/galSpec-sim.fits`: MPA-JHU-like labels of the galaxies with a spectrum, with errors, -9999 where invalid;
+- `sdss/stellarpop-sim.fits`: ages and metallicities of the same as fits of the spectra would give: SPECOBJID, RA, DEC,
+  LOG_AGE, LOG_AGE_ERR [log10 yr], MH, MH_ERR [log10 solar], light-weighted in r, in the fibre;
+- `sdss/spectra/spec-PLATE-MJD-FIBER.fits`: spectra as SDSS has them, in the COADD, SPECOBJ and SPZLINE extensions;
+  corrected for Galactic extinction; SPZLINE has the true line areas;
+- `truth.fits`: everything without noise, one row a galaxy in the order of the stamps (see `truth`);
+- `simulation.json`: version, parameters, references, digests. It is written last: a folder without it is not whole.
+
+A galaxy depends on size, seed and parameters alone: galaxies are drawn in blocks of 2560, each with its own seeds,
+and rendered with a seed each, so that neither shards nor workers matter. Memory holds one shard's catalogues and a few
+hundred stamps. An interrupted run goes on with the first shard that is not complete.
+"""
 
 import hashlib
 import json
 import os
+import shutil
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import healpy
 import numpy as np
-from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from galbase.ml.simulate.labels import (
-    FibreTruth,
-    Targeting,
-    draw_targeting,
-    fibre_truth,
-    mpa_jhu_table,
-)
-from galbase.ml.simulate.noise import sky_noise
-from galbase.ml.simulate.parameters import REFERENCES, SIMULATION_VERSION, SurveyParameters
-from galbase.ml.simulate.photometry import legacy_columns
-from galbase.ml.simulate.population import Population, draw_population
-from galbase.ml.simulate.render import STAMP_SIZE, render_stamp
-from galbase.ml.simulate.scene import Blend, build_scene, draw_blends
-from galbase.ml.simulate.sky import Sky, draw_sky
-from galbase.ml.simulate.spectrum import write_spectra
-from galbase.ml.simulate.structure import Structure, draw_structure
-from galbase.ml.simulate.truth import TRUTH_UNITS, truth_columns
-from galbase.ml.simulate.write import file_digest, shard_name, write_shard, write_table
+from galbase.ml.simulate.block import BLOCK_ROWS, Plan
+from galbase.ml.simulate.fits_stream import FitsTableWriter
+from galbase.ml.simulate.parameters import SurveyParameters
+from galbase.ml.simulate.shard import SPECTRA_FOLDER, Shard, make_shard, read_part
+from galbase.ml.simulate.stellarpop import STELLARPOP_UNITS
+from galbase.ml.simulate.truth import TRUTH_UNITS
+from galbase.ml.simulate.write import file_digest
 from galbase.schema.errors import GalbaseError
 
 Progress = Callable[[int, int], None]
 
-_BLOCK = 64
-SHARD_ROWS = 8192
+SHARD_ROWS = 4 * BLOCK_ROWS
+# path, extension and units; the Legacy sweeps and MPA-JHU files carry no units
+_TABLES = {
+    "sweep": ("legacysurvey/sweep-sim.fits", "SWEEP", None),
+    "labels": ("sdss/galSpec-sim.fits", "GALSPEC", None),
+    "stellarpop": ("sdss/stellarpop-sim.fits", "STELLARPOP", STELLARPOP_UNITS),
+    "truth": ("truth.fits", "TRUTH", TRUTH_UNITS),
+}
+_RECORD, _UNFINISHED = "simulation.json", "simulation.unfinished.json"
 
 
 @dataclass(frozen=True)
@@ -53,11 +70,11 @@ class SimulationReport:
     n_labelled, n_spectrum, n_block : int
         Rows of the galSpec table, spectrum files, HEALPix order-5 blocks with galaxies.
     files : dict of str to str
-        SHA-256 by path relative to `out`.
+        SHA-256 by path relative to `out`; the spectra of a shard share one.
     digest : str
         SHA-256 over the sorted file digests: equal for equal surveys.
     seconds, galaxies_per_second : float
-        Wall time of it all, and of the stamps alone.
+        Wall time of it all, and of the shards made by this run.
     """
 
     out: str
@@ -72,90 +89,14 @@ class SimulationReport:
     galaxies_per_second: float
 
 
-@dataclass(frozen=True, eq=False)
-class Survey:
-    """A simulated survey before it is written."""
-
-    population: Population
-    structure: Structure
-    fibre: FibreTruth
-    sky: Sky
-    blend: Blend
-    targeting: Targeting
-
-
-def draw_survey(size: int, seed: int, parameters: SurveyParameters) -> Survey:
-    """Draw everything but pixels and measurement noise.
-
-    Parameters
-    ----------
-    size : int
-        Number of galaxies, at least 1.
-    seed : int
-        Seed, not negative.
-    parameters : SurveyParameters
-        Physics and observing conditions.
-    """
-    population = draw_population(size, seed, parameters)
-    structure = draw_structure(population, seed)
-    sky = draw_sky(size, seed, population.log_density, parameters)
-    return Survey(
-        population,
-        structure,
-        fibre_truth(population, structure, parameters),
-        sky,
-        draw_blends(sky, seed, parameters),
-        draw_targeting(sky, seed, parameters),
-    )
-
-
-def render_rows(
-    survey: Survey, start: int, stop: int, seed: int, parameters: SurveyParameters
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Stamps of a row range; each galaxy has its own generator, so ranges do not matter.
-
-    Returns
-    -------
-    images : (stop - start, 3, 152, 152) float32
-        Flux in g, r, z with sky noise [nanomaggy/pixel].
-    n_neighbour : (stop - start,) int32
-        Field sources with r < 22 between 4 and 10 arcsec.
-    """
-    images = np.empty((stop - start, 3, STAMP_SIZE, STAMP_SIZE), np.float32)
-    near = np.empty(stop - start, np.int32)
-    for row, index in enumerate(range(start, stop)):
-        rng = np.random.default_rng([seed, 6, index])
-        scene = build_scene(index, rng, survey.population, survey.structure, survey.sky, survey.blend, parameters)
-        fwhm = survey.sky.psf_fwhm_arcsec[index] / parameters.pixel_scale_arcsec
-        render_stamp(scene.sersic, scene.blobs, fwhm, images[row])
-        images[row] += sky_noise(rng, survey.sky.pixel_sigma[index], STAMP_SIZE)
-        near[row] = scene.n_neighbour
-    return images, near
-
-
-def _rendered(
-    survey: Survey, start: int, stop: int, seed: int, parameters: SurveyParameters, workers: int
-) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.int32]]]:
-    """Blocks in order, a few ahead of the reader, so that memory stays bounded."""
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[tuple[int, Future[tuple[NDArray[np.float32], NDArray[np.int32]]]]] = deque()
-        for first in range(start, stop, _BLOCK):
-            last = min(first + _BLOCK, stop)
-            waiting.append((first, pool.submit(render_rows, survey, first, last, seed, parameters)))
-            if len(waiting) > workers:
-                done, future = waiting.popleft()
-                yield done, *future.result()
-        while waiting:
-            done, future = waiting.popleft()
-            yield done, *future.result()
-
-
 def simulate(
     out: Path,
     size: int,
     seed: int,
     *,
     n_spectra: int = 50,
+    surveys: tuple[str, ...] = ("legacy",),
+    decorrelated: bool = False,
     parameters: SurveyParameters | None = None,
     workers: int | None = None,
     shard_rows: int = SHARD_ROWS,
@@ -166,17 +107,21 @@ def simulate(
     Parameters
     ----------
     out : Path
-        Folder; created. A survey already there is replaced only by the same seed's.
+        Folder; created. A survey already there is replaced only by itself, an unfinished one completed.
     size : int
         Number of galaxies.
     seed : int
-        Seed; the same size, seed and parameters give the same bytes.
+        Seed; the same size, seed, options and parameters give the same bytes.
     n_spectra : int
-        Number of spectrum files, the first of those with a fibre.
+        Number of spectrum files, spread over the galaxies with a fibre.
+    surveys : tuple of str
+        Whose images: 'legacy' (grz), 'sdss' (gri). What else is written does not depend on it.
+    decorrelated : bool
+        Null test: exchange structure between look-alikes (see `decorrelate`).
     parameters : SurveyParameters, optional
         Physics and observing conditions.
     workers : int, optional
-        Rendering threads; the number of processors, at most 4, by default. The result does not depend on it.
+        Rendering threads; the number of processors, at most 8, by default. The result does not depend on it.
     shard_rows : int
         Galaxies in one HDF5 shard.
     progress : callable, optional
@@ -189,76 +134,68 @@ def simulate(
     Raises
     ------
     GalbaseError
-        If size or seed make no sense, or the folder holds another survey.
+        If the plan makes no sense, or the folder holds another survey or something else.
     """
-    if size < 1 or seed < 0:
-        raise GalbaseError(f"size {size} and seed {seed}: ask for at least one galaxy and a seed that is not negative.")
+    plan = Plan(size, seed, n_spectra, surveys, decorrelated, parameters or SurveyParameters())
+    if shard_rows < 1:
+        raise GalbaseError(f"shard_rows {shard_rows}: a shard has at least one galaxy.")
     began = time.perf_counter()
-    parameters = parameters or SurveyParameters()
-    _claim_folder(out, size, seed)
-    survey = draw_survey(size, seed, parameters)
-    observed = survey.targeting.observed
-    columns = legacy_columns(survey.population, survey.structure, survey.sky, survey.blend, observed, seed, parameters)
-    near = np.empty(size, np.int32)
-    written: list[Path] = []
-    rendering = time.perf_counter()
-    for start in range(0, size, shard_rows):
-        stop = min(start + shard_rows, size)
-        path = out / "legacysurvey" / shard_name(start, stop)
+    shards = [
+        Shard(number, start, min(start + shard_rows, plan.size))
+        for number, start in enumerate(range(0, plan.size, shard_rows))
+    ]
+    _claim_folder(out, plan, shard_rows)
+    done, made = 0, 0
 
-        def blocks(start: int = start, stop: int = stop) -> Iterator[tuple[int, NDArray[np.float32]]]:
-            threads = workers or min(4, os.cpu_count() or 1)
-            for first, images, count in _rendered(survey, start, stop, seed, parameters, threads):
-                near[first : first + len(count)] = count
-                yield first, images
-                if progress:
-                    progress(first + len(count), size)
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress:
+            progress(done, plan.size)
 
-        write_shard(path, columns, start, stop, blocks())
-        written.append(path)
-    rendered = time.perf_counter() - rendering
+    threads = workers or min(8, os.cpu_count() or 1)
+    # matrices are small: with threads of its own, BLAS costs four times the processor time and gains nothing
+    with threadpool_limits(limits=1), ThreadPoolExecutor(threads) as pool:
+        for shard in shards:
+            if shard.part_path(out).exists():
+                advance(shard.stop - shard.start)
+                continue
+            make_shard(plan, shard, out, pool, threads, advance)
+            made += shard.stop - shard.start
+    rendered = time.perf_counter() - began
 
-    sweep = {name: value for name, value in columns.items() if name.isupper()}
-    written.append(out / "legacysurvey" / "sweep-sim.fits")
-    write_table(written[-1], sweep, "SWEEP")
-    labels = mpa_jhu_table(survey.population, survey.fibre, survey.targeting, survey.sky, seed, parameters)
-    written.append(out / "sdss" / "galSpec-sim.fits")
-    write_table(written[-1], labels, "GALSPEC")
-    spectra = write_spectra(
-        out / "sdss" / "spectra", survey.population, survey.fibre, survey.targeting, labels, n_spectra, seed
-    )
-    written.extend(spectra)
-    truth = truth_columns(
-        survey.population, survey.structure, survey.fibre, survey.sky, survey.blend, survey.targeting, near, parameters
-    )
-    written.append(out / "truth.fits")
-    write_table(written[-1], truth, "TRUTH", TRUTH_UNITS)
-
-    files = {path.relative_to(out).as_posix(): file_digest(path) for path in written}
-    digest = _digest(files)
-    record = {
-        "version": SIMULATION_VERSION,
-        "size": size,
-        "seed": seed,
-        "parameters": asdict(parameters),
-        "references": REFERENCES,
-        "files": files,
-        "digest": digest,
-    }
-    (out / "simulation.json").write_text(json.dumps(record, indent=1) + "\n")
-    block = healpy.ang2pix(32, survey.sky.ra, survey.sky.dec, lonlat=True, nest=True)
+    files, n_labelled, n_spectrum, n_block = _assemble(out, shards)
+    record = {**plan.record(), "shard_rows": shard_rows, "files": files, "digest": _digest(files)}
+    (out / _RECORD).write_text(json.dumps(record, indent=1) + "\n")
+    shutil.rmtree(out / "parts")
+    (out / _UNFINISHED).unlink()
     return SimulationReport(
-        str(out),
-        size,
-        seed,
-        int(observed.sum()),
-        len(spectra),
-        len(np.unique(block)),
-        files,
-        digest,
-        time.perf_counter() - began,
-        size / rendered,
-    )
+        str(out), plan.size, plan.seed, n_labelled, n_spectrum, n_block, files, str(record["digest"]),
+        time.perf_counter() - began, made / rendered,
+    )  # fmt: skip
+
+
+def _assemble(out: Path, shards: list[Shard]) -> tuple[dict[str, str], int, int, int]:
+    """Join the shards' parts of the catalogues: digests of all files, labelled galaxies, spectra, sky blocks."""
+    files: dict[str, str] = {}
+    blocks: set[int] = set()
+    n_labelled = n_spectrum = 0
+    with ExitStack() as stack:
+        tables = {
+            name: stack.enter_context(FitsTableWriter(out / path, extension, units))
+            for name, (path, extension, units) in _TABLES.items()
+        }
+        for shard in shards:
+            parts, report = read_part(shard.part_path(out))
+            for name, writer in tables.items():
+                writer.append(parts[name])
+            files |= report.files
+            n_labelled += report.n_labelled
+            n_spectrum += report.n_spectrum
+            truth = parts["truth"]
+            blocks.update(np.unique(healpy.ang2pix(32, truth["ra"], truth["dec"], lonlat=True, nest=True)).tolist())
+    files |= {path: file_digest(out / path) for path, _, _ in _TABLES.values()}
+    return files, n_labelled, n_spectrum, len(blocks)
 
 
 def _digest(files: dict[str, str]) -> str:
@@ -266,16 +203,24 @@ def _digest(files: dict[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _claim_folder(out: Path, size: int, seed: int) -> None:
-    record = out / "simulation.json"
-    if record.exists():
-        known = json.loads(record.read_text())
-        if (known["size"], known["seed"]) != (size, seed):
+def _claim_folder(out: Path, plan: Plan, shard_rows: int) -> None:
+    """Make the folder the plan's own; leave finished shards of the same plan."""
+    wanted = json.loads(json.dumps({**plan.record(), "shard_rows": shard_rows}))
+    for name in (_RECORD, _UNFINISHED):
+        if not (out / name).exists():
+            continue
+        known = json.loads((out / name).read_text())
+        differing = [key for key, value in wanted.items() if key != "references" and known.get(key) != value]
+        if differing:
             raise GalbaseError(
-                f"{out} holds a simulated survey of {known['size']} galaxies with seed {known['seed']}; "
-                "name another folder, or remove that one."
+                f"{out} holds a simulated survey of {known['size']} galaxies with seed {known['seed']}, which differs "
+                f"in {', '.join(differing)}; name another folder, or remove that one."
             )
-    elif out.exists() and any(out.iterdir()):
-        raise GalbaseError(f"{out} is not empty and holds no simulated survey; name a new folder.")
-    for part in ("legacysurvey", "sdss/spectra"):
+        break
+    else:
+        if out.exists() and any(out.iterdir()):
+            raise GalbaseError(f"{out} is not empty and holds no simulated survey; name a new folder.")
+    for part in ("legacysurvey", SPECTRA_FOLDER, "parts"):
         (out / part).mkdir(parents=True, exist_ok=True)
+    (out / _UNFINISHED).write_text(json.dumps(wanted, indent=1) + "\n")
+    (out / _RECORD).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Writers of the simulated survey's files, in the real surveys' layouts."""
+"""Writers of image shards, in the layout of georgestein/ssl-legacysurvey."""
 
 import hashlib
 from collections.abc import Iterable
@@ -6,12 +6,10 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from astropy.io import fits
 from numpy.typing import NDArray
 
-from galbase.ml.simulate.photometry import Columns
-from galbase.ml.simulate.render import STAMP_SIZE
-from galbase.ml.simulate.sed import BANDS
+from galbase.ml.simulate.filters import LEGACY_BANDS
+from galbase.ml.simulate.fits_stream import Columns
 
 _BY_BAND = {
     "flux": "FLUX",
@@ -33,78 +31,63 @@ _PLAIN = {
 _CHECKSUM_BYTES = 1 << 20
 
 
-def shard_name(start: int, stop: int) -> str:
-    """File name of a shard with rows start to stop, as georgestein/ssl-legacysurvey names them."""
-    return f"images_npix{STAMP_SIZE}_{start:09d}_{stop:09d}.h5"
+def shard_name(start: int, stop: int, size: int) -> str:
+    """File name of a shard with rows start to stop and stamps of `size` pixels, as ssl-legacysurvey names them."""
+    return f"images_npix{size}_{start:09d}_{stop:09d}.h5"
 
 
-def write_shard(
-    path: Path, columns: Columns, start: int, stop: int, blocks: Iterable[tuple[int, NDArray[np.float32]]]
-) -> None:
-    """Write one HDF5 shard in the layout of georgestein/ssl-legacysurvey.
+def legacy_datasets(columns: Columns) -> Columns:
+    """What a shard of ssl-legacysurvey has beside its images, from columns named as in the DR9 sweeps."""
+    datasets = {name: columns[column] for name, column in _PLAIN.items()}
+    for name, column in _BY_BAND.items():
+        datasets[name] = np.stack([columns[f"{column}_{band.upper()}"] for band in LEGACY_BANDS], axis=1)
+    return datasets | {name: value for name, value in columns.items() if name.islower()}
+
+
+class ShardWriter:
+    """One HDF5 shard, written under another name until it is whole.
 
     Parameters
     ----------
     path : Path
         File.
-    columns : dict of str to (n,) arrays
-        Catalogue of the whole survey, named as in `photometry.legacy_columns`.
-    start, stop : int
-        Rows of the survey in this shard.
-    blocks : iterable of (int, (m, 3, 152, 152) float32)
-        First survey row and images [nanomaggy/pixel] of each block, in order.
+    shape : tuple of int
+        Galaxies, bands, height, width.
+    attributes : dict, optional
+        Attributes of the file.
     """
-    rows = slice(start, stop)
-    # the newest format would keep a time in its root group, and the same survey would not be the same bytes
-    with h5py.File(path, "w") as file:
-        for name, column in _PLAIN.items():
-            file.create_dataset(name, data=columns[column][rows])
-        for name, column in _BY_BAND.items():
-            stacked = np.stack([columns[f"{column}_{band.upper()}"][rows] for band in BANDS], axis=1)
-            file.create_dataset(name, data=stacked)
-        for name, value in columns.items():
-            if name.islower():
-                file.create_dataset(name, data=value[rows])
-        file.create_dataset("inds", data=np.arange(start, stop, dtype=np.int64))
-        shape = (stop - start, len(BANDS), STAMP_SIZE, STAMP_SIZE)
-        images = file.create_dataset("images", shape, np.float32, chunks=(1, *shape[1:]))
-        for first, block in blocks:
-            images[first - start : first - start + len(block)] = block
+
+    def __init__(
+        self, path: Path, shape: tuple[int, int, int, int], attributes: dict[str, object] | None = None
+    ) -> None:
+        self._path, self._partial = path, path.with_suffix(".partial")
+        # the newest format would keep a time in its root group, and the same survey would not be the same bytes
+        self._file = h5py.File(self._partial, "w")
+        for name, value in (attributes or {}).items():
+            self._file.attrs[name] = value
+        self._images = self._file.create_dataset("images", shape, np.float32, chunks=(1, *shape[1:]))
+
+    def write(self, first: int, images: NDArray[np.float32]) -> None:
+        """Write images from a row of the shard on."""
+        self._images[first : first + len(images)] = images
+
+    def finish(self, datasets: Columns) -> None:
+        """Add the datasets beside the images and give the file its name."""
+        for name, value in datasets.items():
+            self._file.create_dataset(name, data=value)
+        self._file.close()
+        self._partial.replace(self._path)
+
+    def abandon(self) -> None:
+        """Close and remove what was written."""
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
 
 
-def write_table(path: Path, columns: Columns, name: str, units: dict[str, str] | None = None) -> None:
-    """Write one FITS binary table.
-
-    Parameters
-    ----------
-    path : Path
-        File; replaced if it exists.
-    columns : dict of str to (n, ...) arrays
-        Columns in order.
-    name : str
-        Extension name.
-    units : dict of str to str, optional
-        FITS units by column; the Legacy sweeps and MPA-JHU files carry none.
-    """
-    header = fits.Header()
-    table = fits.BinTableHDU.from_columns(
-        [
-            fits.Column(name=key, format=_format(value), array=value, unit=(units or {}).get(key))
-            for key, value in columns.items()
-        ],
-        header=header,
-        name=name,
-    )
-    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path, overwrite=True)
-
-
-def _format(value: NDArray[np.generic]) -> str:
-    if value.dtype.kind == "S":
-        return f"{value.dtype.itemsize}A"
-    if value.dtype.kind == "b":
-        return "L"
-    code = {"i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D"}[value.dtype.str[1:]]
-    return f"{value.shape[1]}{code}" if value.ndim == 2 else code
+def joined(parts: Iterable[Columns]) -> Columns:
+    """Columns of pieces, one after another."""
+    pieces = list(parts)
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
 def file_digest(path: Path) -> str:

@@ -7,9 +7,15 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 
-from galbase.ml.simulate import labels, sed, sky
+from galbase.ml.simulate import labels, sky
+from galbase.ml.simulate.block import Plan, draw_block
+from galbase.ml.simulate.cosmology import comoving_distance
+from galbase.ml.simulate.fibre import fibre_truth
+from galbase.ml.simulate.filters import SDSS, SDSS_R
+from galbase.ml.simulate.footprint import footprint, permuted
 from galbase.ml.simulate.parameters import SurveyParameters
 from galbase.ml.simulate.population import draw_population
+from galbase.ml.simulate.sed import stellar_fluxes
 from galbase.ml.simulate.structure import draw_structure
 from galbase.schema.errors import GalbaseError
 
@@ -22,7 +28,7 @@ def population():
 
 
 def r_magnitude(population):
-    return 22.5 - 2.5 * np.log10(population.flux[:, :, 1].sum(axis=1))
+    return 22.5 - 2.5 * np.log10(population.flux[:, :, SDSS_R].sum(axis=1))
 
 
 def test_magnitude_limited(population):
@@ -35,21 +41,23 @@ def test_magnitude_limited(population):
     assert np.median(population.z[r_mag < 17.77]) == pytest.approx(0.10, abs=0.02)
 
 
+def absolute_magnitudes(population):
+    """Rest-frame SDSS g, r, i of the stars behind their dust, without k-correction by construction."""
+    z = np.full(len(population), 0.001)
+    weights = population.ssp_weights()
+    flux = sum(stellar_fluxes(weights[:, k], z, population.a_v[:, k], SDSS) for k in (0, 1))
+    return 22.5 - 2.5 * np.log10(flux) - 5 * np.log10(comoving_distance(z) * 1.001)[:, None] - 25
+
+
 def test_mass_to_light_follows_taylor(population):
-    """Taylor et al. 2011, eq. 7: log M/L_i = -0.68 + 0.70 (g - i), 0.1 dex of scatter."""
-    z = np.full(len(population), 0.01)
-    tilt = 0.14 * np.clip(population.log_zstar, -1, 0.4)
-    flux = sum(
-        sed.band_fluxes(population.population_mass[:, k], population.component_sfr[:, k], z, population.a_v[:, k], tilt)
-        for k in (0, 1)
-    )
-    mag = 22.5 - 2.5 * np.log10(flux) - 5 * np.log10(sed.comoving_distance(z) * 1.01)[:, None] - 25
-    # r - i is about half of r - z from blue to red galaxies
-    i_mag = mag[:, 1] - 0.52 * (mag[:, 1] - mag[:, 2])
-    ratio = population.log_mstar_tot + 0.4 * (i_mag - 4.58)
-    miss = ratio - (-0.68 + 0.70 * (mag[:, 0] - i_mag))
-    assert abs(np.median(miss)) < 0.15
-    assert miss.std() < 0.12
+    """Taylor et al. 2011, eq. 7: log M/L_i = -0.68 + 0.70 (g - i), 0.1 dex of scatter; sun i = 4.58."""
+    mag = absolute_magnitudes(population)
+    colour = mag[:, 0] - mag[:, 2]
+    miss = population.log_mstar_tot + 0.4 * (mag[:, 2] - 4.58) - (-0.68 + 0.70 * colour)
+    assert abs(np.median(miss)) < 0.12
+    assert miss.std() < 0.1
+    for low in (0.4, 0.6, 0.8, 1.0):
+        assert abs(np.median(miss[(colour > low) & (colour < low + 0.2)])) < 0.15
 
 
 def test_main_sequence_and_bimodality(population):
@@ -76,13 +84,62 @@ def test_mass_metallicity(population):
         assert np.median(population.oh12[inside]) == pytest.approx(tremonti, abs=0.08)
 
 
-def test_colours_tell_star_formation(population):
+def test_colours_are_those_of_the_red_sequence_and_the_blue_cloud(population):
     mag = 22.5 - 2.5 * np.log10(population.flux.sum(axis=1))
-    colour = mag[:, 0] - mag[:, 1]
+    colour = mag[:, 3] - mag[:, 4]
     assert np.corrcoef(colour, population.log_ssfr_tot)[0, 1] < -0.6
-    # the red sequence at z = 0.1 has g - r of 0.95 (Hogg et al. 2004, shifted to the observed frame)
-    red = (population.log_ssfr_tot < -11.5) & (np.abs(population.z - 0.1) < 0.01)
-    assert np.median(colour[red]) == pytest.approx(0.97, abs=0.06)
+    near = np.abs(population.z - 0.1) < 0.015
+    # observed g - r at z = 0.1: red sequence 0.95 to 1.0, blue cloud 0.4 to 0.75 (Blanton et al. 2003, fig. 7, whose
+    # 0.1(g-r) is this but for a constant of 0.01; Hogg et al. 2004)
+    red = near & (population.log_ssfr_tot < -11.5) & (population.log_mstar_tot > 10.5)
+    blue = near & (population.log_ssfr_tot > -10.3)
+    assert np.median(colour[red]) == pytest.approx(0.98, abs=0.05)
+    assert np.median(colour[blue]) == pytest.approx(0.6, abs=0.1)
+    assert np.std(colour[red]) < 0.09
+    # rest-frame r - i of galaxies: 0.1 in blue to 0.4 in red ones (Fukugita et al. 1995, table 3)
+    rest = absolute_magnitudes(population)
+    assert np.median((rest[:, 1] - rest[:, 2])[red]) == pytest.approx(0.37, abs=0.05)
+
+
+def test_number_counts(population):
+    """log N grows by 0.55 a magnitude at r of 14.5 to 17 (Yasuda et al. 2001, fig. 9: 0.6 less k-correction)."""
+    r_mag = r_magnitude(population)
+    edges = np.arange(14.75, 17.76, 0.5)
+    count = np.histogram(r_mag, edges)[0]
+    slope = np.polyfit(0.5 * (edges[1:] + edges[:-1]), np.log10(count), 1, w=np.sqrt(count))[0]
+    assert slope == pytest.approx(0.55, abs=0.08)
+
+
+def test_ages_and_metallicities_follow_gallazzi(population):
+    """Gallazzi et al. 2005, table 2 and fig. 8: medians of r-weighted age and of metallicity by mass."""
+    shape = draw_structure(population, 11)
+    fibre = fibre_truth(population, shape, PARAMETERS)
+    mass = population.log_mstar_tot
+    for centre, age, metal in ((9.5, 9.0, -0.57), (10.5, 9.5, -0.1), (11.0, 9.75, 0.08)):
+        near = np.abs(mass - centre) < 0.2
+        assert np.median(fibre.log_age_fib[near]) == pytest.approx(age, abs=0.2)
+        assert np.median(fibre.mh_fib[near]) == pytest.approx(metal, abs=0.15)
+    # the grid of populations bounds both, and nothing piles up there
+    assert fibre.mh_fib.min() >= -0.7
+    assert np.mean(fibre.mh_fib < -0.69) < 0.1
+    assert np.mean(fibre.mh_fib > 0.39) < 0.03
+    # neither is a function of star formation: both scatter at fixed mass and rate
+    alike = (np.abs(mass - 10.5) < 0.25) & (np.abs(population.log_ssfr_tot + 10.25) < 0.15)
+    assert alike.sum() > 60
+    assert fibre.log_age_fib[alike].std() > 0.07
+    assert fibre.mh_fib[alike].std() > 0.1
+
+
+def test_the_break_tells_the_age(population):
+    """D4000n: 1.1-1.4 where stars form, 1.7-2.05 in dead galaxies (Kauffmann et al. 2003, MNRAS 341, 33, fig. 2, 5)."""
+    fibre = fibre_truth(population, draw_structure(population, 11), PARAMETERS)
+    forming, dead = fibre.log_ssfr_fib > -10.0, fibre.log_ssfr_fib < -11.7
+    assert np.median(fibre.d4000n_fib[forming]) == pytest.approx(1.28, abs=0.08)
+    assert np.median(fibre.d4000n_fib[dead]) == pytest.approx(1.83, abs=0.1)
+    # log(age) rises with the break by about 1.5 dex from 1.3 to 1.85
+    assert np.corrcoef(fibre.d4000n_fib, fibre.log_age_fib)[0, 1] > 0.9
+    old, young = np.abs(fibre.d4000n_fib - 1.85) < 0.05, np.abs(fibre.d4000n_fib - 1.3) < 0.05
+    assert 0.5 < np.median(fibre.log_age_fib[old]) - np.median(fibre.log_age_fib[young]) < 1.5
 
 
 def test_sizes_and_profiles(population):
@@ -100,27 +157,66 @@ def test_sizes_and_profiles(population):
 
 def test_fibre_holds_less_than_the_whole(population):
     shape = draw_structure(population, 11)
-    fibre = labels.fibre_truth(population, shape, PARAMETERS)
+    fibre = fibre_truth(population, shape, PARAMETERS)
     assert np.all(fibre.log_mstar_fib < population.log_mstar_tot)
     # MPA-JHU: about a third of the light of main-sample galaxies
     assert np.median(10 ** (fibre.log_mstar_fib - population.log_mstar_tot)) == pytest.approx(0.37, abs=0.12)
     assert np.mean(fibre.log_ssfr_fib < population.log_ssfr_tot + 1e-9) > 0.85
 
 
-def test_sky_blocks_and_separations(population):
-    drawn = sky.draw_sky(len(population), 11, population.log_density, PARAMETERS)
-    block = healpy.ang2pix(32, drawn.ra, drawn.dec, lonlat=True, nest=True)
+def test_sky_blocks_and_separations():
+    plan = Plan(5200, 11)
+    blocks = [draw_block(plan, number).sky for number in range(plan.n_block)]
+    assert len(blocks) == 3
+    ra, dec = (np.concatenate([getattr(part, name) for part in blocks]) for name in ("ra", "dec"))
+    block = healpy.ang2pix(32, ra, dec, lonlat=True, nest=True)
     assert len(np.unique(block)) >= 100
-    assert (drawn.ra > 355).any()
-    assert (drawn.ra < 5).any()
-    place = SkyCoord(drawn.ra * u.deg, drawn.dec * u.deg)
+    assert (ra > 355).any()
+    assert (ra < 5).any()
+    place = SkyCoord(ra * u.deg, dec * u.deg)
     _, separation, _ = place.match_to_catalog_sky(place, nthneighbor=2)
     assert separation.arcsec.min() >= 60
+    # groups: far more galaxies have a neighbour within 0.1 degrees than on a sky of chance
+    chance = 1 - np.exp(-len(ra) / (180 * healpy.nside2pixarea(32, degrees=True)) * np.pi * 0.1**2)
+    assert np.mean(separation.deg < 0.1) > chance + 0.06
+    ids = {(b, o) for part in blocks for b, o in zip(part.brickid, part.objid, strict=True)}
+    assert len(ids) == plan.size
+    # a brick's conditions are the same for all its galaxies, in whichever block
+    width = np.concatenate([part.legacy.psf_fwhm_arcsec[:, 1] for part in blocks])
+    brick = np.concatenate([part.brickid for part in blocks])
+    for one in np.unique(brick)[:300]:
+        assert np.ptp(width[brick == one]) == 0
+
+
+def test_a_full_sky_keeps_its_distances():
+    """Blocks of the fullest survey that fits, from its two ends: neighbours in cell order, many on face borders."""
+    largest = 4_000_000
+    plan = Plan(largest, 3)
+    cells = footprint(largest)
+    assert len(np.unique(cells)) == len(cells) >= largest / 600
+    blocks = [draw_block(plan, number).sky for number in (0, 1, plan.n_block - 1)]
+    ra, dec = (np.concatenate([getattr(part, name) for part in blocks]) for name in ("ra", "dec"))
+    place = SkyCoord(ra * u.deg, dec * u.deg)
+    assert place.match_to_catalog_sky(place, nthneighbor=2)[1].arcsec.min() >= 60
+    galactic = place.galactic.b.deg
+    strips = np.isin(healpy.ang2pix(32, ra, dec, lonlat=True, nest=True), footprint(1400 * 600))
+    assert np.abs(galactic[~strips]).min() > 18
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 1000, 4097])
+def test_permutations(length):
+    drawn = permuted(np.arange(length), length, 5)
+    np.testing.assert_array_equal(np.sort(drawn), np.arange(length))
+    if length > 100:
+        assert np.abs(np.corrcoef(drawn, np.arange(length))[0, 1]) < 0.15
+        assert not np.array_equal(drawn, permuted(np.arange(length), length, 6))
 
 
 def test_an_overfull_sky_is_refused():
     with pytest.raises(GalbaseError, match="at most"):
-        sky.draw_sky(10_000_000, 1, np.zeros(1), PARAMETERS)
+        footprint(10_000_000)
+    with pytest.raises(GalbaseError, match="plates"):
+        Plan(10_000_000, 1)
 
 
 def test_bricks_are_the_legacy_surveys(test_data):

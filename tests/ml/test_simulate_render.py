@@ -7,7 +7,7 @@ from scipy.optimize import brentq
 from scipy.signal import fftconvolve
 from scipy.special import gammainc, j0
 
-from galbase.ml.simulate import psf, sed, structure
+from galbase.ml.simulate import psf, structure
 from galbase.ml.simulate.render import STAMP_SIZE, BlobSet, SersicSet, render_stamp
 from galbase.ml.simulate.sersic import sersic_table
 
@@ -120,7 +120,9 @@ def test_aperture_fraction_against_photons():
         component_sersic=np.array([[4.0, 1.0]]),
         component_radius_arcsec=np.array([[0.7, 2.5]]),
         component_q=np.array([[0.8, 0.4]]),
-        bulge_to_total=np.ones((1, 3)),
+        bulge_to_total=np.ones((1, 6)),
+        clump_strength=np.zeros(1),
+        donor=np.zeros(1, int),
     )
     fraction = structure.aperture_fraction(shape, 3.0, 1.4)[0]
     for part, (n, radius, q) in enumerate([(4.0, 0.7, 0.8), (1.0, 2.5, 0.4)]):
@@ -132,18 +134,3 @@ def test_aperture_fraction_against_photons():
         x = r * np.cos(angle) + sigma * rng.standard_normal(len(r))
         y = q * r * np.sin(angle) + sigma * rng.standard_normal(len(r))
         assert fraction[part] == pytest.approx(np.mean(np.hypot(x, y) < 1.5), abs=0.004)
-
-
-def test_distances_against_astropy():
-    from astropy.cosmology import FlatLambdaCDM
-
-    cosmology = FlatLambdaCDM(H0=70, Om0=0.3)
-    z = np.array([0.01, 0.1, 0.25])
-    np.testing.assert_allclose(sed.comoving_distance(z), cosmology.comoving_distance(z).value, rtol=1e-5)
-    np.testing.assert_allclose(sed.kpc_per_arcsec(z), cosmology.kpc_proper_per_arcmin(z).value / 60, rtol=1e-5)
-
-
-def test_attenuation_is_one_in_v():
-    assert sed.calzetti(np.array([5500.0]))[0] == pytest.approx(1.0, abs=0.01)
-    # Calzetti et al. 2000: k(Halpha) = 3.33, k(Hbeta) = 4.60, R_V = 4.05
-    np.testing.assert_allclose(4.05 * sed.calzetti(np.array([6563.0, 4861.0])), [3.33, 4.60], atol=0.02)

@@ -25,7 +25,9 @@ PIXEL = 0.262
 def survey(tmp_path_factory):
     out = tmp_path_factory.mktemp("survey") / "sim"
     seen = []
-    report = simulate(out, SIZE, 7, n_spectra=40, progress=lambda done, total: seen.append((done, total)))
+    report = simulate(
+        out, SIZE, 7, n_spectra=40, surveys=("legacy", "sdss"), progress=lambda done, total: seen.append((done, total))
+    )
     assert seen[-1] == (SIZE, SIZE)
     assert report.size == SIZE
     assert report.n_spectrum == 40
