@@ -1,21 +1,26 @@
-"""Galaxies a second of the simulated survey, and its renderer against galsim; one JSON line a case.
+"""Galaxies a second of the simulated survey, spectra a second, its memory at any size, and its renderer against galsim.
 
-Target: 150 three-band galaxies a second on 2 cores, spectra aside. The comparison with galsim runs where galsim is
-installed; it is no dependency.
+One JSON line a case. Target: 150 three-band galaxies a second on 2 cores, files included, spectra aside; less than 2 GB
+at any size.
 """
 
 import argparse
 import importlib.util
 import json
 import os
+import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
+from galbase.ml.simulate.block import Plan, draw_block, tabulate
 from galbase.ml.simulate.render import STAMP_SIZE, BlobSet, SersicSet, render_stamp
+from galbase.ml.simulate.spec_file import SpecHead, spec_bytes
+from galbase.ml.simulate.spectrum import fibre_spectrum, observe
 from galbase.ml.simulate.survey import simulate
 
 PIXEL = 0.262
@@ -25,24 +30,64 @@ NO_BLOBS = BlobSet(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((0, 1)))
 def report(case: str, **values: object) -> None:
     """One JSON line."""
     sys.stdout.write(json.dumps({"case": case, **values}) + "\n")
+    sys.stdout.flush()
 
 
-def measure_survey(size: int) -> None:
-    """The whole of `galbase simulate`."""
-    with tempfile.TemporaryDirectory() as folder:
-        before = os.times()
-        result = simulate(Path(folder) / "sim", size, 1, n_spectra=50)
-        after = os.times()
-    cpu = after.user + after.system - before.user - before.system
+def cpu_seconds() -> float:
+    spent = os.times()
+    return spent.user + spent.system
+
+
+def measure_survey(size: int, surveys: tuple[str, ...], n_spectra: int, folder: Path | None) -> None:
+    """The whole of `galbase simulate`, tables of populations and profiles included."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        before = cpu_seconds()
+        result = simulate(Path(place) / "sim", size, 1, n_spectra=n_spectra, surveys=surveys)
+        cpu = cpu_seconds() - before
     report(
-        "galbase simulate",
+        f"galbase simulate, {'+'.join(surveys)}, {result.n_spectrum} spectra",
         size=size,
         cores=os.cpu_count(),
-        stamps_per_s=round(result.galaxies_per_second, 1),
         galaxies_per_s_with_files=round(size / result.seconds, 1),
         cpu_ms_a_galaxy=round(1e3 * cpu / size, 2),
-        target_stamps_per_s=150,
+        galaxies_per_s_on_two_quiet_cores=round(2 * size / cpu, 1),
+        peak_rss_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        target_galaxies_per_s=150,
+        target_rss_mb=2048,
     )
+
+
+def measure_blocks(size: int) -> None:
+    """Truth and catalogues without pixels, of blocks far apart in a large survey: what a million costs in memory."""
+    plan = Plan(size, 1)
+    with threadpool_limits(limits=1):
+        draw_block(plan, 0)
+        before = cpu_seconds()
+        numbers = np.linspace(0, plan.n_block - 1, 12).astype(int)
+        rows = sum(len(tabulate(plan, draw_block(plan, int(number))).truth["z"]) for number in numbers)
+        cpu = cpu_seconds() - before
+    report(
+        "truth and catalogues without pixels",
+        survey_size=size,
+        rows=rows,
+        cpu_ms_a_galaxy=round(1e3 * cpu / rows, 3),
+        peak_rss_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    )
+
+
+def measure_spectra(count: int) -> None:
+    """Spectra and their files' bytes, without writing them."""
+    block = draw_block(Plan(2000, 1), 0)
+    weights = block.population.ssp_weights()
+    head = SpecHead(1, 266, 52000, 1, 10.0, 0.0, b"", 0.1, 1e-5, 0, 0.1)
+    rng = np.random.default_rng(1)
+    with threadpool_limits(limits=1):
+        before = cpu_seconds()
+        for index in range(count):
+            model = fibre_spectrum(index, block.population, block.fibre, weights)
+            spec_bytes(head, observe(rng, model, 12.0), block.fibre.line_flux_fib[index] * 1e17)
+        cpu = cpu_seconds() - before
+    report("spectra", spectra=count, cpu_ms_a_spectrum=round(1e3 * cpu / count, 2))
 
 
 def window_moments(image: np.ndarray, sigma: float) -> tuple[np.ndarray, float]:
@@ -55,7 +100,7 @@ def window_moments(image: np.ndarray, sigma: float) -> tuple[np.ndarray, float]:
 
 
 def compare_with_galsim(count: int) -> None:
-    """Single Sersic galaxies drawn by both."""
+    """Single Sersic galaxies drawn by both; composites and blends are compared in tests/ml/test_simulate_galsim.py."""
     import galsim
 
     rng = np.random.default_rng(3)
@@ -95,8 +140,13 @@ def compare_with_galsim(count: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=2000)
+    parser.add_argument("--folder", type=Path, help="where the surveys are written and removed")
     arguments = parser.parse_args()
-    measure_survey(arguments.size)
+    measure_survey(arguments.size, ("legacy",), 0, arguments.folder)
+    measure_survey(arguments.size, ("legacy", "sdss"), 0, arguments.folder)
+    measure_survey(arguments.size, ("legacy",), arguments.size // 4, arguments.folder)
+    measure_spectra(200)
+    measure_blocks(1_000_000)
     if importlib.util.find_spec("galsim"):
         compare_with_galsim(300)
     else:

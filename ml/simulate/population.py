@@ -280,9 +280,12 @@ def _propose(rng: np.random.Generator, parameters: SurveyParameters) -> Populati
     oh12 = _gas_metallicity(rng, log_mass, log_ssfr)
     log_zstar = _stellar_metallicity(rng, log_mass)
 
-    # bulge share grows with mass and as star formation fades; a third of the dead ones are pure spheroids
+    # bulge share grows with mass and as star formation fades, and falls with the distance from the main sequence (Wuyts
+    # et al. 2011, ApJ 742, 96; Bluck et al. 2014, MNRAS 441, 599); a third of the dead ones are pure spheroids
     fading = np.clip((-10.3 - log_ssfr) / 1.5, 0, 1)
-    mean = 0.08 + 0.17 * np.clip(log_mass - 9.6, 0, 1.5) + 0.30 * fading
+    sequence = (parameters.main_sequence_slope - 1) * log_mass + parameters.main_sequence_zero
+    excess = np.clip(log_ssfr - sequence, -0.7, 0.7) * (fading < 0.5)
+    mean = 0.08 + 0.17 * np.clip(log_mass - 9.6, 0, 1.5) + 0.30 * fading - 0.15 * excess
     bulge = np.clip(mean + 0.14 * rng.standard_normal(n), 0.0, 0.95)
     spheroid = rng.random(n) < fading * np.clip(0.2 + 0.5 * (log_mass - 10.4), 0.1, 0.85)
     bulge = np.where(spheroid, 1.0, np.where(bulge < 0.02, 0.0, bulge))

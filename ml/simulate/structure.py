@@ -132,8 +132,10 @@ def draw_structure(population: Population, seed: int, block: int = 0) -> Structu
     ninety = _enclosing_radius(bulge, component_n, ratio, 0.9)
     disc_radius = radius / half
     component_radius = np.column_stack([ratio * disc_radius, disc_radius])
-    # arms: stronger in discs that form stars, none in dead, edge-on or tiny ones
-    strength = np.clip((population.log_ssfr_tot + 11.2) / 1.2, 0, 1) * rng.uniform(0.08, 0.38, n_galaxy)
+    # arms: clumpiness follows star formation (Conselice 2003, ApJS 147, 1, fig. 14), none in edge-on or tiny discs
+    activity = np.clip((population.log_ssfr_tot + 11.4) / 1.7, 0, 1.2)
+    strength = 0.25 * activity**1.5 * np.exp(0.35 * rng.standard_normal(n_galaxy))
+    strength = np.clip(strength, 0, 0.45)
     armed = (strength > 0.02) & (population.q_disc > 0.3) & (disc_radius > 1.0) & ~spheroid
     return Structure(
         half_light_arcsec=radius,
