@@ -9,6 +9,8 @@ Balmer decrement is case B (Osterbrock & Ferland 2006, table 4.2, 10^4 K). Of th
   their metallicity, measured on the lines, is the one drawn;
 - [S II]/Halpha: Dopita et al. 2016 (Ap&SS 361, 61, eq. 1), 0.1 dex below Tremonti's scale at the solar end.
 
+Galaxies scatter about these by the spread of their excitation and nitrogen (Maiolino et al. 2008, fig. 5).
+
 Two more sources shine where there are no young stars: hot evolved ones (Cid Fernandes et al. 2011, MNRAS 413, 1687:
 Halpha equivalent widths of 0.5 to 2 A) with LINER ratios, and active nuclei with Seyfert ratios (both: typical values
 of Kewley et al. 2006, MNRAS 372, 961).
@@ -47,7 +49,7 @@ _H_GAMMA_TO_BETA = 0.468
 _N2 = (-0.7732, 1.2357, -0.2811, -0.7201, -0.3330)
 _O3 = (0.1549, -1.5031, -0.9790, -0.0297)
 _R23_TREMONTI = (9.185, -0.313, -0.264, -0.321)
-OH_RANGE = (8.25, 9.25)
+OH_RANGE = (8.25, 9.30)
 SOLAR_OH = 8.69
 # [O II], [O III] 5007 over Hbeta; [N II] 6583, [S II] over Halpha
 _LINER = (5.0, 2.0, 1.0, 0.9)
@@ -84,13 +86,17 @@ def _ratios(oii: FloatArray, oiii: FloatArray, nii: FloatArray, sii: FloatArray)
     return ratios
 
 
-def star_forming_ratios(oh12: FloatArray) -> FloatArray:
+def star_forming_ratios(
+    oh12: FloatArray, excitation: FloatArray | float = 0.0, nitrogen: FloatArray | float = 0.0
+) -> FloatArray:
     """Intrinsic line luminosities of H II regions relative to Halpha.
 
     Parameters
     ----------
     oh12 : (...) float64
-        12+log(O/H), Tremonti et al. 2004 scale, held to 8.25-9.25 where the calibrations are.
+        12+log(O/H), Tremonti et al. 2004 scale, held to 8.25-9.30 where the calibrations are.
+    excitation, nitrogen : (...) float64
+        Offsets from the calibrations in log [O III]/Hbeta, at the expense of [O II], and in log [N II]/Halpha [dex].
 
     Returns
     -------
@@ -98,14 +104,23 @@ def star_forming_ratios(oh12: FloatArray) -> FloatArray:
     """
     oh12 = np.clip(oh12, *OH_RANGE)
     x = oh12 - SOLAR_OH
-    n2, oiii = _polynomial(_N2, x), 10 ** _polynomial(_O3, x)
+    n2 = _polynomial(_N2, x) + nitrogen
     r23 = 10 ** np.interp(oh12, *_r23_table())
-    oii = np.maximum(r23 - (1 + 1 / 2.98) * oiii, 0.3)
-    n2s2 = oh12 - 0.1 - 8.77 - 0.264 * n2
-    return _ratios(oii, oiii, 10**n2, 10 ** (n2 - n2s2))
+    # most of the light stays with [O II], so that R23 keeps telling the metallicity
+    oiii = np.minimum(10 ** (_polynomial(_O3, x) + excitation), 0.6 * r23)
+    oii = r23 - (1 + 1 / 2.98) * oiii
+    n2s2 = oh12 - 0.1 - 8.77 - 0.264 * (n2 - nitrogen)
+    return _ratios(oii, oiii, 10**n2, 10 ** (n2 - nitrogen - n2s2))
 
 
-def line_luminosities(sfr: FloatArray, oh12: FloatArray, old_mass: FloatArray, nucleus: FloatArray) -> FloatArray:
+def line_luminosities(
+    sfr: FloatArray,
+    oh12: FloatArray,
+    old_mass: FloatArray,
+    nucleus: FloatArray,
+    excitation: FloatArray | float = 0.0,
+    nitrogen: FloatArray | float = 0.0,
+) -> FloatArray:
     """Intrinsic luminosities before dust.
 
     Parameters
@@ -118,6 +133,8 @@ def line_luminosities(sfr: FloatArray, oh12: FloatArray, old_mass: FloatArray, n
         Mass formed in stars older than 1 Gyr [Msun].
     nucleus : (...) float64
         Halpha of an active nucleus [erg/s].
+    excitation, nitrogen : (...) float64
+        See `star_forming_ratios`.
 
     Returns
     -------
@@ -126,7 +143,7 @@ def line_luminosities(sfr: FloatArray, oh12: FloatArray, old_mass: FloatArray, n
     """
     liner, seyfert = (_ratios(*(np.asarray(value) for value in kind)) for kind in (_LINER, _SEYFERT))
     luminosity: FloatArray = (
-        (HALPHA_PER_SFR * sfr)[..., None] * star_forming_ratios(oh12)
+        (HALPHA_PER_SFR * sfr)[..., None] * star_forming_ratios(oh12, excitation, nitrogen)
         + (HALPHA_PER_OLD_MASS * old_mass)[..., None] * liner
         + np.asarray(nucleus)[..., None] * seyfert
     )

@@ -35,6 +35,8 @@ class SurveyParameters:
     quenched_scatter: float = 0.35
     green_valley_fraction: float = 0.08
     metallicity_gradient: float = 0.15
+    excitation_scatter_dex: float = 0.10
+    nitrogen_scatter_dex: float = 0.07
     agn_fraction: float = 0.15
     agn_log_mass_min: float = 10.2
     agn_log_halpha: float = 40.0

@@ -44,6 +44,8 @@ class Population:
         log10(1 + overdensity) of the surroundings.
     oh12 : float64
         12 + log(O/H) of the gas, Tremonti et al. 2004 scale.
+    excitation, nitrogen : float64
+        Offsets of the lines from the mean of their metallicity [dex] (see `nebular.star_forming_ratios`).
     log_zstar : float64
         Stellar metallicity [log solar] that bulge and disc lie around.
     bulge_mass_fraction : float64
@@ -73,6 +75,8 @@ class Population:
     quenched: NDArray[np.bool_]
     log_density: FloatArray
     oh12: FloatArray
+    excitation: FloatArray
+    nitrogen: FloatArray
     log_zstar: FloatArray
     bulge_mass_fraction: FloatArray
     component_mass: FloatArray
@@ -153,7 +157,11 @@ def _with_light(galaxies: Population, filters: slice) -> Population:
     sources.append((none, none, galaxies.nucleus, 0))
     lines = np.stack(
         [
-            line_fluxes(line_luminosities(sfr, galaxies.oh12, old, nucleus), galaxies.z, galaxies.a_v[:, part])
+            line_fluxes(
+                line_luminosities(sfr, galaxies.oh12, old, nucleus, galaxies.excitation, galaxies.nitrogen),
+                galaxies.z,
+                galaxies.a_v[:, part],
+            )
             for sfr, old, nucleus, part in sources
         ],
         axis=1,
@@ -219,7 +227,7 @@ def _gas_metallicity(rng: np.random.Generator, log_mass: FloatArray, log_ssfr: F
     """Tremonti et al. 2004, eq. 3, with a mild anticorrelation with star formation and 0.09 dex scatter."""
     mass = np.clip(log_mass, 8.5, 11.5)
     mean = -1.492 + 1.847 * mass - 0.08026 * mass**2
-    offset = np.clip(log_ssfr - (-0.24 * log_mass - 7.64), -0.6, 0.6)
+    offset = np.clip(log_ssfr - (-0.24 * log_mass - 7.64), -0.3, 0.6)
     scatter = 0.09 + 0.05 * np.clip(10 - log_mass, 0, 1)
     metallicity: FloatArray = mean - 0.12 * offset + scatter * rng.standard_normal(len(mass))
     return metallicity
@@ -314,8 +322,10 @@ def _propose(rng: np.random.Generator, parameters: SurveyParameters) -> Populati
     component_mh = np.clip(log_zstar[:, None] + gradient[:, None] * np.array([0.5, -0.5]), grid[0], grid[-1])
     formed = _histories(rng, log_mass, z, quenched, component_mass, component_ssfr)
     nucleus = _nucleus(rng, log_mass, parameters)
+    excitation = parameters.excitation_scatter_dex * rng.standard_normal(n)
+    nitrogen = parameters.nitrogen_scatter_dex * rng.standard_normal(n) - 0.3 * excitation
     dark = np.zeros((n, 3, len(LINES)))
     return Population(
-        z, log_mass, log_ssfr, quenched, log_density, oh12, log_zstar, bulge, component_mass,
+        z, log_mass, log_ssfr, quenched, log_density, oh12, excitation, nitrogen, log_zstar, bulge, component_mass,
         component_mass * component_ssfr, component_mh, formed, a_v, nucleus, dark, dark[:, :2, :0], q_disc, q_bulge,
     )  # fmt: skip
