@@ -24,6 +24,9 @@ def simulate(
         bool,
         typer.Option("--decorrelate-morphology", help="Null test: every galaxy looks like another of its colours."),
     ] = False,
+    sky: Annotated[
+        str, typer.Option("--sky", help="main, or pretraining for sky that no main survey covers.")
+    ] = "main",
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
 ) -> None:
     """Simulate a survey with known truth: images, catalogues, labels and spectra in the real surveys' formats.
@@ -46,7 +49,7 @@ def simulate(
             done = now
 
         result = run(
-            out, size, seed, n_spectra=spectra, surveys=named, decorrelated=decorrelate, parameters=parameters,
+            out, size, seed, n_spectra=spectra, surveys=named, decorrelated=decorrelate, sky=sky, parameters=parameters,
             progress=advance,
         )  # fmt: skip
     payload = asdict(result)

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from galbase.ml.simulate.decorrelate import exchanged
 from galbase.ml.simulate.fibre import FibreTruth, fibre_truth
+from galbase.ml.simulate.footprint import footprint
 from galbase.ml.simulate.labels import (
     FIBRES_PER_PLATE,
-    FIRST_PLATE,
     PLATES_PER_BLOCK,
     Targeting,
     draw_signal_to_noise,
@@ -28,8 +28,6 @@ from galbase.schema.errors import GalbaseError
 
 # what the plates of a block can hold, so that plates never cross blocks
 BLOCK_ROWS = PLATES_PER_BLOCK * FIBRES_PER_PLATE
-# specObjID has 14 bits for the plate, and a signed 64-bit integer one less
-MAX_PLATE = 8191
 SURVEYS = ("legacy", "sdss")
 
 
@@ -47,6 +45,8 @@ class Plan:
         Whose images: 'legacy' (grz), 'sdss' (gri).
     decorrelated : bool
         Whether structure is exchanged between look-alikes (see `decorrelate`).
+    sky : str
+        Which end of the sky is filled, one of `footprint.SKIES`.
     parameters : SurveyParameters
         Physics and observing conditions.
     """
@@ -56,6 +56,7 @@ class Plan:
     n_spectra: int = 50
     surveys: tuple[str, ...] = ("legacy",)
     decorrelated: bool = False
+    sky: str = "main"
     parameters: SurveyParameters = field(default_factory=SurveyParameters)
 
     def __post_init__(self) -> None:
@@ -68,12 +69,7 @@ class Plan:
             raise GalbaseError(
                 f"surveys {', '.join(self.surveys) or 'none'}: name one or both of {', '.join(SURVEYS)}."
             )
-        most = (MAX_PLATE + 1 - FIRST_PLATE) // PLATES_PER_BLOCK * BLOCK_ROWS
-        if self.size > most:
-            raise GalbaseError(
-                f"A simulated survey of {self.size} galaxies needs more plates than specObjID can number; ask for at "
-                f"most {most}, or make several with different seeds."
-            )
+        footprint(self.size, self.sky)
 
     @property
     def n_block(self) -> int:
@@ -98,6 +94,7 @@ class Plan:
             "n_spectra": self.n_spectra,
             "surveys": list(self.surveys),
             "decorrelated": self.decorrelated,
+            "sky": self.sky,
             "parameters": asdict(self.parameters),
             "references": REFERENCES,
         }
@@ -145,7 +142,7 @@ def draw_block(plan: Plan, number: int) -> Block:
     rows, seed, parameters = plan.rows(number), plan.seed, plan.parameters
     population = draw_population(len(rows), seed, parameters, number)
     structure = draw_structure(population, seed, number)
-    sky = draw_sky(plan.size, rows.start, BLOCK_ROWS, seed, population.log_density, parameters)
+    sky = draw_sky(footprint(plan.size, plan.sky), rows.start, BLOCK_ROWS, seed, population.log_density, parameters)
     fibre = fibre_truth(population, structure, parameters)
     if plan.decorrelated:
         structure = exchanged(structure, population, seed, number)

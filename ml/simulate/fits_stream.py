@@ -25,12 +25,18 @@ class FitsTableWriter:
         File; replaced if it exists.
     name : str
         Extension name.
-    units : dict of str to str, optional
-        FITS units by column.
+    units, comments : dict of str to str, optional
+        FITS units, and comments (TCOMM), by column.
     """
 
-    def __init__(self, path: Path, name: str, units: dict[str, str] | None = None) -> None:
-        self._path, self._name, self._units = path, name, units or {}
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        units: dict[str, str] | None = None,
+        comments: dict[str, str] | None = None,
+    ) -> None:
+        self._path, self._name, self._units, self._comments = path, name, units or {}, comments or {}
         self._dtype: np.dtype[Any] | None = None
         self._n_row = 0
         self._stream: BinaryIO | None = None
@@ -74,6 +80,9 @@ class FitsTableWriter:
             for key, value in columns.items()
         ]
         table = fits.BinTableHDU.from_columns(made, name=self._name)
+        for number, key in enumerate(columns, start=1):
+            if key in self._comments:
+                table.header[f"TCOMM{number}"] = self._comments[key]
         assert self._stream is not None
         self._stream.write(fits.PrimaryHDU().header.tostring().encode())
         self._rows_at = self._stream.tell() + table.header.tostring().encode().index(b"NAXIS2  =")

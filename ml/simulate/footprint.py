@@ -3,7 +3,7 @@
 The footprint is a list of HEALPix cells of order 5. Each galaxy has a cell of order 10 (206 arcsec) to itself, found
 by a keyed permutation of all cells, so that block n knows its galaxies' cells without knowing the other blocks'. One in
 six galaxies, those in dense surroundings, live in groups of eight in the middle 4 x 4 cells of a cell of order 7, the
-others in the cells around; a galaxy keeps 15 % of the cell's side from its border.
+others in the cells around; a galaxy keeps a fifth of the cell's side from its border.
 """
 
 from functools import lru_cache
@@ -19,13 +19,14 @@ IntArray = NDArray[np.int64]
 
 MIN_SEPARATION_ARCSEC = 60.0
 MIN_CELLS = 180
+SKIES = ("main", "pretraining")
 MAX_GALAXIES_PER_CELL = 600
 GROUP_SIZE = 8
 # groups a block may have; members beyond them lie in the field. 64 of 2560 rows: 15 groups a full order-5 cell of 16
 _GROUPS_PER_ROW = 1 / 40
 _ORDER, _GROUP_ORDER, _CELL_ORDER = 5, 7, 10
 _SIDE = 1 << (_CELL_ORDER - _GROUP_ORDER)
-_MARGIN = 0.15
+_MARGIN = 0.2
 _BITS = 12
 _MAX_DEC = 70.0
 _MIN_GALACTIC = 20.0
@@ -55,22 +56,34 @@ def _all_cells() -> IntArray:
     return cells
 
 
-def footprint(size: int) -> IntArray:
+def footprint(size: int, sky: str = "main") -> IntArray:
     """Order-5 cells that a survey of some size covers.
+
+    Parameters
+    ----------
+    size : int
+        Number of galaxies.
+    sky : {'main', 'pretraining'}
+        Two thirds of the sky, filled from the strips on, or the other third, so that what a network was pretrained on
+        is nowhere near what it is tested on.
 
     Raises
     ------
     GalbaseError
-        If the sky is not large enough.
+        If that sky is not large enough, or there is no such one.
     """
+    if sky not in SKIES:
+        raise GalbaseError(f"sky {sky!r}: name one of {', '.join(SKIES)}.")
     cells = _all_cells()
+    border = 2 * len(cells) // 3
+    own = cells[:border] if sky == "main" else cells[border:]
     needed = max(MIN_CELLS, -(-size // MAX_GALAXIES_PER_CELL))
-    if needed > len(cells):
+    if needed > len(own):
         raise GalbaseError(
-            f"A simulated survey of {size} galaxies does not fit the sky off the Galactic plane; ask for at most "
-            f"{len(cells) * MAX_GALAXIES_PER_CELL}, or make several with different seeds."
+            f"A simulated survey of {size} galaxies does not fit the {sky} sky off the Galactic plane; ask for at most "
+            f"{len(own) * MAX_GALAXIES_PER_CELL}, or make several with different seeds."
         )
-    return cells[:needed]
+    return own[:needed]
 
 
 def permuted(index: IntArray, length: int, key: int) -> IntArray:
@@ -103,9 +116,8 @@ def permuted(index: IntArray, length: int, key: int) -> IntArray:
     return value.astype(np.int64)
 
 
-def _cells_of(size: int, rows: IntArray, block_rows: int, grouped: NDArray[np.bool_], seed: int) -> IntArray:
+def _cells_of(cells: IntArray, rows: IntArray, block_rows: int, grouped: NDArray[np.bool_], seed: int) -> IntArray:
     """Order-10 cells of the galaxies of one block."""
-    cells = footprint(size)
     n_super = len(cells) << (2 * (_GROUP_ORDER - _ORDER))
     inner = np.array([y * _SIDE + x for y in range(2, 6) for x in range(2, 6)])
     outer = np.setdiff1d(np.arange(_SIDE * _SIDE), inner)
@@ -138,14 +150,14 @@ def _within(cells: IntArray, group: IntArray, place: IntArray) -> IntArray:
 
 
 def draw_positions(
-    size: int, rows: IntArray, block_rows: int, grouped: NDArray[np.bool_], seed: int, rng: np.random.Generator
+    cells: IntArray, rows: IntArray, block_rows: int, grouped: NDArray[np.bool_], seed: int, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
     """Positions of the galaxies of one block.
 
     Parameters
     ----------
-    size : int
-        Galaxies of the whole survey.
+    cells : (n_cell,) int64
+        The survey's `footprint`.
     rows : (n,) int64
         Rows of this block's galaxies in the survey.
     block_rows : int
@@ -162,10 +174,14 @@ def draw_positions(
     ra, dec : (n,) float64
         [deg]
     """
-    cell = _cells_of(size, rows, block_rows, grouped, seed)
+    return positions_in(_cells_of(cells, rows, block_rows, grouped, seed), rng)
+
+
+def positions_in(cell: IntArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """A position [deg] in each of some order-10 cells, away from its border."""
     x, y, face = healpy.pix2xyf(1 << _CELL_ORDER, cell, nest=True)
     fine = 1 << _BITS
-    shift = np.floor((_MARGIN + (1 - 2 * _MARGIN) * rng.random((2, len(rows)))) * fine).astype(np.int64)
+    shift = np.floor((_MARGIN + (1 - 2 * _MARGIN) * rng.random((2, len(cell)))) * fine).astype(np.int64)
     nside = 1 << (_CELL_ORDER + _BITS)
     pixel = healpy.xyf2pix(nside, x * fine + shift[0], y * fine + shift[1], face, nest=True)
     ra, dec = healpy.pix2ang(nside, pixel, nest=True, lonlat=True)

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from galbase.ml.simulate.cosmology import LIGHT_SPEED_KM_S, MEGAPARSEC_CM, comoving_distance, luminosity_area_cm2
 from galbase.ml.simulate.dust import GAS_TO_STARS, transmission
@@ -42,8 +43,10 @@ def _flux_table() -> Float32Array:
             weight[:, i, j] = wave * band.at(wave) * step / band.normalisation / NANOMAGGY / _MEGAPARSEC_AREA
     matrix = weight.reshape(len(grid.log_wave), -1)
     table = np.empty((len(redshifts), len(a_v), len(spectra), len(FILTERS)), np.float32)
-    for k, share in enumerate(transmission(grid.wave, a_v)):
-        table[:, k] = (spectra * share @ matrix).reshape(len(spectra), len(redshifts), -1).transpose(1, 0, 2)
+    # the last bit of a sum depends on how many threads share it, and the same survey shall be the same bytes
+    with threadpool_limits(limits=1):
+        for k, share in enumerate(transmission(grid.wave, a_v)):
+            table[:, k] = (spectra * share @ matrix).reshape(len(spectra), len(redshifts), -1).transpose(1, 0, 2)
     return table
 
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincinv, j0, roots_legendre
+from threadpoolctl import threadpool_limits
 
 FloatArray = NDArray[np.float64]
 
@@ -147,9 +148,11 @@ def sersic_table() -> SersicTable:
     light /= light.sum(axis=1, keepdims=True)
     ln_k = np.linspace(_LN_K_MIN, _LN_K_MAX, _N_K)
     transform = np.empty((len(index), _N_K))
-    for start in range(0, _N_K, 64):
-        block = slice(start, start + 64)
-        transform[:, block] = light @ j0(radius[:, None] * np.exp(ln_k[block]))
+    # the last bit of a sum depends on how many threads share it, and the same survey shall be the same bytes
+    with threadpool_limits(limits=1):
+        for start in range(0, _N_K, 64):
+            block = slice(start, start + 64)
+            transform[:, block] = light @ j0(radius[:, None] * np.exp(ln_k[block]))
     u = np.linspace(0, 1, _N_QUANTILE)
     quantile = np.empty((len(index), _N_QUANTILE))
     growth = np.empty((len(index), _N_R))

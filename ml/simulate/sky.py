@@ -109,7 +109,7 @@ def bricks(ra: FloatArray, dec: FloatArray) -> tuple[IntArray, NDArray[np.bytes_
     return first[row] + column, np.array(name, dtype="S8")
 
 
-def _object_numbers(ra: FloatArray, dec: FloatArray) -> IntArray:
+def object_numbers(ra: FloatArray, dec: FloatArray) -> IntArray:
     """A number in the brick from the position: no two galaxies 60 arcsec apart share one."""
     centre, columns, _ = _brick_rows()
     row = np.clip(np.floor((dec + 90 + BRICK_SIZE_DEG / 2) / BRICK_SIZE_DEG).astype(np.int64), 0, len(centre) - 1)
@@ -148,14 +148,14 @@ def _conditions(
 
 
 def draw_sky(
-    size: int, start: int, block_rows: int, seed: int, log_density: FloatArray, parameters: SurveyParameters
+    cells: IntArray, start: int, block_rows: int, seed: int, log_density: FloatArray, parameters: SurveyParameters
 ) -> Sky:
     """Place the galaxies of one block on the sky, those in dense surroundings in groups, none within 60 arcsec.
 
     Parameters
     ----------
-    size : int
-        Number of galaxies of the whole survey.
+    cells : (n_cell,) int64
+        The survey's `footprint.footprint`.
     start, block_rows : int
         First row of the block, and rows of a whole block.
     seed : int
@@ -164,22 +164,17 @@ def draw_sky(
         log10(1 + overdensity); above 1.0 a galaxy belongs to a group.
     parameters : SurveyParameters
         PSF, depth and extinction.
-
-    Raises
-    ------
-    GalbaseError
-        If the survey does not fit the sky.
     """
     rng = np.random.default_rng([seed, 2, start])
     rows = np.arange(start, start + len(log_density))
-    ra, dec = draw_positions(size, rows, block_rows, log_density > _DENSE, seed, rng)
+    ra, dec = draw_positions(cells, rows, block_rows, log_density > _DENSE, seed, rng)
     brickid, brickname = bricks(ra, dec)
     normal = _normals(brickid, seed, 3, 8)
     field = healpy.ang2pix(SDSS_FIELD_NSIDE, ra, dec, nest=True, lonlat=True)
     ebv = np.clip(0.035 * np.exp(0.55 * normal[:, 7]), 0.005, 0.25)
     p = parameters
     return Sky(
-        ra, dec, brickid, _object_numbers(ra, dec), brickname, ebv,
+        ra, dec, brickid, object_numbers(ra, dec), brickname, ebv,
         10 ** (-0.4 * np.outer(ebv, (*p.extinction, *p.sdss_extinction))),
         _conditions(normal, p.psf_fwhm_arcsec, p.psf_scatter_arcsec, p.psf_depth_ab, p.depth_scatter_mag,
                     p.pixel_scale_arcsec, p.psf_beta),

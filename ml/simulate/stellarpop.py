@@ -9,8 +9,14 @@ from galbase.ml.simulate.parameters import SurveyParameters
 
 FloatArray = NDArray[np.float64]
 
-# no FITS unit is a logarithm of one: LOG_AGE is log10 of the age in yr
-STELLARPOP_UNITS = {"RA": "deg", "DEC": "deg", "LOG_AGE": "dex", "LOG_AGE_ERR": "dex", "MH": "dex", "MH_ERR": "dex"}
+# FITS has no unit for a logarithm of one; the comments say what it is of
+STELLARPOP_UNITS = {"RA": "deg", "DEC": "deg"}
+STELLARPOP_COMMENTS = {
+    "LOG_AGE": "log10 of r-light-weighted age in yr, fibre",
+    "LOG_AGE_ERR": "1 sigma, dex",
+    "MH": "r-light-weighted [M/H], log10 solar, fibre",
+    "MH_ERR": "1 sigma, dex",
+}
 
 
 def stellarpop_table(

@@ -39,7 +39,7 @@ from galbase.ml.simulate.block import BLOCK_ROWS, Plan
 from galbase.ml.simulate.fits_stream import FitsTableWriter
 from galbase.ml.simulate.parameters import SurveyParameters
 from galbase.ml.simulate.shard import SPECTRA_FOLDER, Shard, make_shard, read_part
-from galbase.ml.simulate.stellarpop import STELLARPOP_UNITS
+from galbase.ml.simulate.stellarpop import STELLARPOP_COMMENTS, STELLARPOP_UNITS
 from galbase.ml.simulate.truth import TRUTH_UNITS
 from galbase.ml.simulate.write import file_digest
 from galbase.schema.errors import GalbaseError
@@ -47,12 +47,12 @@ from galbase.schema.errors import GalbaseError
 Progress = Callable[[int, int], None]
 
 SHARD_ROWS = 4 * BLOCK_ROWS
-# path, extension and units; the Legacy sweeps and MPA-JHU files carry no units
+# path, extension, units and comments; the Legacy sweeps and MPA-JHU files carry no units
 _TABLES = {
-    "sweep": ("legacysurvey/sweep-sim.fits", "SWEEP", None),
-    "labels": ("sdss/galSpec-sim.fits", "GALSPEC", None),
-    "stellarpop": ("sdss/stellarpop-sim.fits", "STELLARPOP", STELLARPOP_UNITS),
-    "truth": ("truth.fits", "TRUTH", TRUTH_UNITS),
+    "sweep": ("legacysurvey/sweep-sim.fits", "SWEEP", None, None),
+    "labels": ("sdss/galSpec-sim.fits", "GALSPEC", None, None),
+    "stellarpop": ("sdss/stellarpop-sim.fits", "STELLARPOP", STELLARPOP_UNITS, STELLARPOP_COMMENTS),
+    "truth": ("truth.fits", "TRUTH", TRUTH_UNITS, None),
 }
 _RECORD, _UNFINISHED = "simulation.json", "simulation.unfinished.json"
 
@@ -97,6 +97,7 @@ def simulate(
     n_spectra: int = 50,
     surveys: tuple[str, ...] = ("legacy",),
     decorrelated: bool = False,
+    sky: str = "main",
     parameters: SurveyParameters | None = None,
     workers: int | None = None,
     shard_rows: int = SHARD_ROWS,
@@ -111,13 +112,16 @@ def simulate(
     size : int
         Number of galaxies.
     seed : int
-        Seed; the same size, seed, options and parameters give the same bytes.
+        Seed; the same size, seed, options and parameters give the same bytes (with the same versions of the packages
+        and the same kind of processor).
     n_spectra : int
         Number of spectrum files, spread over the galaxies with a fibre.
     surveys : tuple of str
         Whose images: 'legacy' (grz), 'sdss' (gri). What else is written does not depend on it.
     decorrelated : bool
         Null test: exchange structure between look-alikes (see `decorrelate`).
+    sky : {'main', 'pretraining'}
+        Which end of the sky to fill; the two stay apart.
     parameters : SurveyParameters, optional
         Physics and observing conditions.
     workers : int, optional
@@ -136,7 +140,7 @@ def simulate(
     GalbaseError
         If the plan makes no sense, or the folder holds another survey or something else.
     """
-    plan = Plan(size, seed, n_spectra, surveys, decorrelated, parameters or SurveyParameters())
+    plan = Plan(size, seed, n_spectra, surveys, decorrelated, sky, parameters or SurveyParameters())
     if shard_rows < 1:
         raise GalbaseError(f"shard_rows {shard_rows}: a shard has at least one galaxy.")
     began = time.perf_counter()
@@ -182,8 +186,8 @@ def _assemble(out: Path, shards: list[Shard]) -> tuple[dict[str, str], int, int,
     n_labelled = n_spectrum = 0
     with ExitStack() as stack:
         tables = {
-            name: stack.enter_context(FitsTableWriter(out / path, extension, units))
-            for name, (path, extension, units) in _TABLES.items()
+            name: stack.enter_context(FitsTableWriter(out / path, extension, units, comments))
+            for name, (path, extension, units, comments) in _TABLES.items()
         }
         for shard in shards:
             parts, report = read_part(shard.part_path(out))
@@ -194,7 +198,7 @@ def _assemble(out: Path, shards: list[Shard]) -> tuple[dict[str, str], int, int,
             n_spectrum += report.n_spectrum
             truth = parts["truth"]
             blocks.update(np.unique(healpy.ang2pix(32, truth["ra"], truth["dec"], lonlat=True, nest=True)).tolist())
-    files |= {path: file_digest(out / path) for path, _, _ in _TABLES.values()}
+    files |= {path: file_digest(out / path) for path, *_ in _TABLES.values()}
     return files, n_labelled, n_spectrum, len(blocks)
 
 

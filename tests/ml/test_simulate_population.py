@@ -10,12 +10,14 @@ from astropy.io import fits
 from galbase.ml.simulate import labels, sky
 from galbase.ml.simulate.block import Plan, draw_block
 from galbase.ml.simulate.cosmology import comoving_distance
+from galbase.ml.simulate.dust import calzetti
 from galbase.ml.simulate.fibre import fibre_truth
-from galbase.ml.simulate.filters import SDSS, SDSS_R
-from galbase.ml.simulate.footprint import footprint, permuted
+from galbase.ml.simulate.filters import SDSS, SDSS_R, nanomaggies
+from galbase.ml.simulate.footprint import footprint, permuted, positions_in
 from galbase.ml.simulate.parameters import SurveyParameters
 from galbase.ml.simulate.population import draw_population
 from galbase.ml.simulate.sed import stellar_fluxes
+from galbase.ml.simulate.ssp import ssp_grid, surviving_fraction
 from galbase.ml.simulate.structure import draw_structure
 from galbase.schema.errors import GalbaseError
 
@@ -130,6 +132,30 @@ def test_ages_and_metallicities_follow_gallazzi(population):
     assert fibre.mh_fib[alike].std() > 0.1
 
 
+def test_ages_are_means_over_the_light_in_the_fibre(population):
+    """By hand: every template through the r filter and its component's dust, times what the fibre takes in."""
+    few = population.take(np.arange(12))
+    shape = draw_structure(few, 1)
+    fibre = fibre_truth(few, shape, PARAMETERS)
+    grid = ssp_grid()
+    for k in range(12):
+        light = np.zeros((4, 10))
+        for part in (0, 1):
+            dust = 10 ** (-0.4 * few.a_v[k, part] * calzetti(grid.wave))
+            unit = nanomaggies(grid.wave, grid.luminosity * dust, "sdss2010-r")
+            mass = few.ssp_weights()[k, part].reshape(4, 10)
+            light += fibre.component_fraction[k, part] * mass * unit
+        age = (light * np.log10(grid.age_yr)).sum() / light.sum()
+        assert fibre.log_age_fib[k] == pytest.approx(age, abs=0.003)
+        assert fibre.mh_fib[k] == pytest.approx((light * grid.mh[:, None]).sum() / light.sum(), abs=0.003)
+        # what was formed leaves the mass that the galaxy has
+        left = (few.formed[k] * surviving_fraction(grid.age_yr)).sum()
+        assert np.log10(left) == pytest.approx(few.log_mstar_tot[k], abs=1e-6)
+        # and the youngest 170 Myr hold today's rate
+        rate = few.formed[k, :, :3].sum() / grid.age_edges_yr[2]
+        assert np.log10(rate) == pytest.approx(few.log_ssfr_tot[k] + few.log_mstar_tot[k], abs=0.02)
+
+
 def test_the_break_tells_the_age(population):
     """D4000n: 1.1-1.4 where stars form, 1.7-2.05 in dead galaxies (Kauffmann et al. 2003, MNRAS 341, 33, fig. 2, 5)."""
     fibre = fibre_truth(population, draw_structure(population, 11), PARAMETERS)
@@ -188,19 +214,33 @@ def test_sky_blocks_and_separations():
         assert np.ptp(width[brick == one]) == 0
 
 
-def test_a_full_sky_keeps_its_distances():
-    """Blocks of the fullest survey that fits, from its two ends: neighbours in cell order, many on face borders."""
-    largest = 4_000_000
-    plan = Plan(largest, 3)
-    cells = footprint(largest)
-    assert len(np.unique(cells)) == len(cells) >= largest / 600
-    blocks = [draw_block(plan, number).sky for number in (0, 1, plan.n_block - 1)]
-    ra, dec = (np.concatenate([getattr(part, name) for part in blocks]) for name in ("ra", "dec"))
+def test_neighbouring_cells_keep_their_distance():
+    """Every order-10 cell of order-5 cells all over the largest footprint, face borders and high declinations too."""
+    cells = np.r_[footprint(2_900_000), footprint(1_400_000, "pretraining")]
+    assert len(np.unique(cells)) == len(cells)
+    _, dec = healpy.pix2ang(32, cells, nest=True, lonlat=True)
+    some = np.unique(np.r_[cells[::97], cells[np.argsort(np.abs(dec))[-12:]]])
+    some = np.unique(np.r_[some, healpy.get_all_neighbours(32, some[:20], nest=True).ravel()])
+    every = (some[some >= 0][:, None] * 1024 + np.arange(1024)).ravel()
+    ra, dec = positions_in(every, np.random.default_rng(4))
+    np.testing.assert_array_equal(healpy.ang2pix(1024, ra, dec, nest=True, lonlat=True), every)
     place = SkyCoord(ra * u.deg, dec * u.deg)
     assert place.match_to_catalog_sky(place, nthneighbor=2)[1].arcsec.min() >= 60
-    galactic = place.galactic.b.deg
-    strips = np.isin(healpy.ang2pix(32, ra, dec, lonlat=True, nest=True), footprint(1400 * 600))
-    assert np.abs(galactic[~strips]).min() > 18
+    brickid, _ = sky.bricks(ra, dec)
+    number = sky.object_numbers(ra, dec)
+    assert len({(b, o) for b, o in zip(brickid, number, strict=True)}) == len(every)
+    ra, dec = healpy.pix2ang(32, cells[1400:], nest=True, lonlat=True)
+    assert np.abs(SkyCoord(ra * u.deg, dec * u.deg).galactic.b.deg).min() > 19.9
+
+
+def test_a_full_survey_has_a_cell_for_everyone():
+    """Blocks from both ends of a survey as dense as any: no cell is given twice."""
+    plan = Plan(1_200_000, 3)
+    blocks = [draw_block(plan, number).sky for number in (0, 1, 2, plan.n_block - 2, plan.n_block - 1)]
+    ra, dec = (np.concatenate([getattr(part, name) for part in blocks]) for name in ("ra", "dec"))
+    cell = healpy.ang2pix(1024, ra, dec, nest=True, lonlat=True)
+    assert len(np.unique(cell)) == len(cell)
+    assert np.isin(healpy.ang2pix(32, ra, dec, nest=True, lonlat=True), footprint(plan.size)).all()
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 1000, 4097])
@@ -215,8 +255,10 @@ def test_permutations(length):
 def test_an_overfull_sky_is_refused():
     with pytest.raises(GalbaseError, match="at most"):
         footprint(10_000_000)
-    with pytest.raises(GalbaseError, match="plates"):
+    with pytest.raises(GalbaseError, match="at most"):
         Plan(10_000_000, 1)
+    with pytest.raises(GalbaseError, match="name one of main, pretraining"):
+        Plan(10, 1, sky="north")
 
 
 def test_bricks_are_the_legacy_surveys(test_data):
