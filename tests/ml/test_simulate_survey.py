@@ -296,3 +296,25 @@ def test_command(tmp_path):
     assert refused.returncode == 1
     assert "holds a simulated survey of 12 galaxies" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_command_options(tmp_path):
+    command = [
+        str(Path(sys.executable).with_name("galbase")),
+        "simulate",
+        "--out",
+        str(tmp_path / "sim"),
+        "--size",
+        "6",
+    ]
+    options = ["--spectra", "0", "--surveys", "sdss", "--shift", "--decorrelate-morphology", "--sky", "pretraining"]
+    subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    record = json.loads((tmp_path / "sim" / "simulation.json").read_text())
+    assert record["surveys"] == ["sdss"]
+    assert record["decorrelated"]
+    assert record["sky"] == "pretraining"
+    assert record["parameters"]["psf_beta"] == 2.5
+    assert not list((tmp_path / "sim" / "legacysurvey").glob("*.h5"))
+    refused = subprocess.run([*command, "--surveys", "hst"], capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "name one or both of legacy, sdss" in refused.stderr
