@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-# Calzetti et al. 2000, eq. 3: E(B-V) of the stars is 0.44 of that of the gas
+# Calzetti et al. 2000: E(B-V) of the stars is 0.44 of that of the gas
 GAS_TO_STARS = 1 / 0.44
 
 

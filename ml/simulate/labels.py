@@ -94,7 +94,7 @@ def draw_signal_to_noise(fibre: FibreTruth, sky: Sky, seed: int, block: int) -> 
 
 
 def bpt_class(lines: FloatArray, error: FloatArray) -> IntArray:
-    """Class of emission lines as the MPA-JHU catalogue codes it (Brinchmann et al. 2004, section 3).
+    """Class of emission lines as the MPA-JHU catalogue codes it (Brinchmann et al. 2004).
 
     Parameters
     ----------

@@ -1,15 +1,15 @@
 """Nebular emission lines whose strengths follow star formation, gas metallicity, old stars and an active nucleus.
 
 Halpha follows the star formation rate (Kennicutt 1998, ARA&A 36, 189, for a Chabrier initial mass function), the
-Balmer decrement is case B (Osterbrock & Ferland 2006, table 4.2, 10^4 K). Of the metallicity x = 12+log(O/H) - 8.69:
+Balmer decrement is case B (Osterbrock & Ferland 2006, 10^4 K). Of the metallicity x = 12+log(O/H) - 8.69:
 
-- [N II] 6583/Halpha and [O III] 5007/Hbeta: Maiolino et al. 2008 (A&A 488, 463, eq. 1, table 4), whose scale, that of
-  Kewley & Dopita 2002, is within 0.05 dex of Tremonti et al. 2004 (Kewley & Ellison 2008, ApJ 681, 1183, fig. 2);
+- [N II] 6583/Halpha and [O III] 5007/Hbeta: Maiolino et al. 2008 (A&A 488, 463, eq. 1, table 4), taken as they are,
+  their scale, Kewley & Dopita 2002, being the nearest to Tremonti's (Kewley & Ellison 2008, ApJ 681, 1183);
 - [O II] 3727: what makes R23 = ([O II] + [O III] 4959 + 5007)/Hbeta that of Tremonti et al. 2004, eq. 1, so that
   their metallicity, measured on the lines, is the one drawn;
-- [S II]/Halpha: Dopita et al. 2016 (Ap&SS 361, 61, eq. 1), 0.1 dex below Tremonti's scale at the solar end.
+- [S II]/Halpha: Dopita et al. 2016 (Ap&SS 361, 61), whose scale we take to be 0.1 dex below Tremonti's.
 
-Galaxies scatter about these by the spread of their excitation and nitrogen (Maiolino et al. 2008, fig. 5).
+Galaxies scatter about these by the spread of their excitation and nitrogen (Maiolino et al. 2008).
 
 Two more sources shine where there are no young stars: hot evolved ones (Cid Fernandes et al. 2011, MNRAS 413, 1687:
 Halpha equivalent widths of 0.5 to 2 A) with LINER ratios, and active nuclei with Seyfert ratios (both: typical values

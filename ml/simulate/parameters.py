@@ -116,6 +116,6 @@ REFERENCES = {
     "field": "number counts, Yasuda et al. 2001, AJ 122, 1104, normalised at r = 23",
     "blend": "separation and flux ratio log-uniform, our choice",
     "label errors": "MPA-JHU: Kauffmann et al. 2003, MNRAS 341, 33; Brinchmann et al. 2004; Tremonti et al. 2004",
-    "log_age_error, mh_error": "spectral fits: Cid Fernandes et al. 2005, MNRAS 358, 363, table 1; Ge et al. 2018, "
+    "log_age_error, mh_error": "spectral fits: Cid Fernandes et al. 2005, MNRAS 358, 363; Ge et al. 2018, "
     "MNRAS 478, 2633; anticorrelated by the age-metallicity degeneracy, Worthey 1994, ApJS 95, 107",
 }

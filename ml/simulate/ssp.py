@@ -80,6 +80,6 @@ def metallicity_weights(mh: FloatArray) -> FloatArray:
 
 
 def surviving_fraction(age_yr: FloatArray) -> FloatArray:
-    """Mass still in stars and remnants, of that formed (Leitner & Kravtsov 2011, ApJ 734, 48, eq. 1, Chabrier)."""
+    """Mass still in stars and remnants, of that formed (Leitner & Kravtsov 2011, ApJ 734, 48, Chabrier)."""
     left: FloatArray = 1 - 0.046 * np.log1p(np.asarray(age_yr, float) / 2.76e5)
     return left

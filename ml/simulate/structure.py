@@ -132,7 +132,7 @@ def draw_structure(population: Population, seed: int, block: int = 0) -> Structu
     ninety = _enclosing_radius(bulge, component_n, ratio, 0.9)
     disc_radius = radius / half
     component_radius = np.column_stack([ratio * disc_radius, disc_radius])
-    # arms: clumpiness follows star formation (Conselice 2003, ApJS 147, 1, fig. 14), none in edge-on or tiny discs
+    # arms: clumpiness follows star formation (Conselice 2003, ApJS 147, 1), none in edge-on or tiny discs
     activity = np.clip((population.log_ssfr_tot + 11.4) / 1.7, 0, 1.2)
     strength = 0.25 * activity**1.5 * np.exp(0.35 * rng.standard_normal(n_galaxy))
     strength = np.clip(strength, 0, 0.45)

@@ -91,20 +91,20 @@ def test_colours_are_those_of_the_red_sequence_and_the_blue_cloud(population):
     colour = mag[:, 3] - mag[:, 4]
     assert np.corrcoef(colour, population.log_ssfr_tot)[0, 1] < -0.6
     near = np.abs(population.z - 0.1) < 0.015
-    # observed g - r at z = 0.1: red sequence 0.95 to 1.0, blue cloud 0.4 to 0.75 (Blanton et al. 2003, fig. 7, whose
+    # observed g - r at z = 0.1: red sequence 0.95 to 1.0, blue cloud 0.4 to 0.75 (Blanton et al. 2003, whose
     # 0.1(g-r) is this but for a constant of 0.01; Hogg et al. 2004)
     red = near & (population.log_ssfr_tot < -11.5) & (population.log_mstar_tot > 10.5)
     blue = near & (population.log_ssfr_tot > -10.3)
     assert np.median(colour[red]) == pytest.approx(0.98, abs=0.05)
     assert np.median(colour[blue]) == pytest.approx(0.6, abs=0.1)
     assert np.std(colour[red]) < 0.09
-    # rest-frame r - i of galaxies: 0.1 in blue to 0.4 in red ones (Fukugita et al. 1995, table 3)
+    # rest-frame r - i of galaxies: 0.1 in blue to 0.4 in red ones (Fukugita et al. 1995)
     rest = absolute_magnitudes(population)
     assert np.median((rest[:, 1] - rest[:, 2])[red]) == pytest.approx(0.37, abs=0.05)
 
 
 def test_number_counts(population):
-    """log N grows by 0.55 a magnitude at r of 14.5 to 17 (Yasuda et al. 2001, fig. 9: 0.6 less k-correction)."""
+    """log N grows by 0.55 a magnitude at r of 14.5 to 17 (Yasuda et al. 2001: 0.6 less k-correction)."""
     r_mag = r_magnitude(population)
     edges = np.arange(14.75, 17.76, 0.5)
     count = np.histogram(r_mag, edges)[0]
@@ -113,7 +113,7 @@ def test_number_counts(population):
 
 
 def test_ages_and_metallicities_follow_gallazzi(population):
-    """Gallazzi et al. 2005, table 2 and fig. 8: medians of r-weighted age and of metallicity by mass."""
+    """Gallazzi et al. 2005, table 2: medians of r-weighted age and of metallicity by mass."""
     shape = draw_structure(population, 11)
     fibre = fibre_truth(population, shape, PARAMETERS)
     mass = population.log_mstar_tot
@@ -157,7 +157,7 @@ def test_ages_are_means_over_the_light_in_the_fibre(population):
 
 
 def test_the_break_tells_the_age(population):
-    """D4000n: 1.1-1.4 where stars form, 1.7-2.05 in dead galaxies (Kauffmann et al. 2003, MNRAS 341, 33, fig. 2, 5)."""
+    """D4000n: 1.1-1.4 where stars form, 1.7-2.05 in dead galaxies (Kauffmann et al. 2003, MNRAS 341, 33)."""
     fibre = fibre_truth(population, draw_structure(population, 11), PARAMETERS)
     forming, dead = fibre.log_ssfr_fib > -10.0, fibre.log_ssfr_fib < -11.7
     assert np.median(fibre.d4000n_fib[forming]) == pytest.approx(1.28, abs=0.08)

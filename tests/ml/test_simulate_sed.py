@@ -95,13 +95,13 @@ def test_mass_to_light_of_populations():
 
 
 def test_surviving_mass():
-    # Leitner & Kravtsov 2011, section 2: 40 to 50 % of the mass returns within 10 Gyr for a Chabrier IMF
+    # Leitner & Kravtsov 2011: 40 to 50 % of the mass returns within 10 Gyr for a Chabrier IMF
     assert 0.5 < ssp.surviving_fraction(np.array(1e10)) < 0.6
     assert ssp.surviving_fraction(np.array(0.0)) == 1
 
 
 def test_filters_are_the_real_ones():
-    # effective wavelengths: SDSS 4750, 6204, 7520 (Doi et al. 2010, table 2 to 30 A); DECam 4810, 6440, 9260
+    # effective wavelengths: SDSS 4750, 6204, 7520 (Doi et al. 2010, to 30 A); DECam 4810, 6440, 9260
     found = [load_filters()[name].effective_wave for name in FILTERS]
     np.testing.assert_allclose(found, [4850, 6450, 9220, 4750, 6204, 7520], atol=60)
 
@@ -165,8 +165,8 @@ def test_line_ratios_follow_published_calibrations():
     ratio = nebular.star_forming_ratios(oh12)
     n2 = np.log10(ratio[:, nebular.NII_B])
     o3 = np.log10(ratio[:, nebular.OIII_B] / ratio[:, nebular.H_BETA])
-    # Pettini & Pagel 2004, eq. 3: O3N2 falls as 12+log(O/H) rises; their scale is 0.2 to 0.45 dex below Tremonti's
-    # at the metal-rich end (Kewley & Ellison 2008, fig. 2)
+    # Pettini & Pagel 2004: O3N2 falls as 12+log(O/H) rises; their scale is 0.2 to 0.45 dex below Tremonti's
+    # at the metal-rich end (Kewley & Ellison 2008)
     pettini = 8.73 - 0.32 * (o3 - n2)
     assert np.all(np.diff(pettini) > 0)
     assert np.all((oh12 - pettini > 0.1) & (oh12 - pettini < 0.45))
