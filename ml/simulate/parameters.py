@@ -35,6 +35,9 @@ class SurveyParameters:
     quenched_scatter: float = 0.35
     green_valley_fraction: float = 0.08
     metallicity_gradient: float = 0.15
+    quenched_metallicity_scatter: float = 0.6
+    quenching_metallicity_correlation: float = 0.7
+    dust_fading: float = 0.90
     excitation_scatter_dex: float = 0.10
     nitrogen_scatter_dex: float = 0.07
     agn_fraction: float = 0.15
