@@ -28,7 +28,8 @@ CROSS JOIN LATERAL unnest(array_remove(ARRAY[
     CASE WHEN m.label IS NOT NULL AND array_position(l.label, NULL) IS NOT NULL THEN 'label gone' END,
     CASE WHEN array_position(l.label, NULL) IS NULL AND l.label <> m.label THEN 'label changed' END,
     CASE WHEN o.observation_id IS NOT NULL
-          AND (g.galaxy_id, n.galaxy_id, o.source_id) IS DISTINCT FROM (m.galaxy_id, m.galaxy_id, m.source_id)
+          AND (g.galaxy_id IS DISTINCT FROM m.galaxy_id OR n.galaxy_id IS DISTINCT FROM m.galaxy_id
+               OR o.source_id IS DISTINCT FROM m.source_id)
          THEN 'galaxy changed' END,
     CASE WHEN m.spectrum_observation_id IS NOT NULL AND x.observation_id IS NULL THEN 'spectrum gone' END,
     CASE WHEN x.observation_id IS NOT NULL AND coalesce(f.sha256, f.chunk_sha256) IS DISTINCT FROM m.spectrum_hash
