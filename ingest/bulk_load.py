@@ -6,6 +6,7 @@ One process at a time loads in bulk, and nothing else is ingested meanwhile: wit
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from galbase.schema.errors import GalbaseError
 
 _LOCK = "hashtextextended('galbase bulk load', 0)"
 _WAIT = "15s"
+_WAIT_SECONDS = 15.0
+_POLL_SECONDS = 0.2
 # Making indexes over all rows costs a quarter of keeping them up to date row by row.
 _LEAST_ROWS = 50_000
 _TIMES_MORE = 2
@@ -54,21 +57,32 @@ def ingest_turn(connection: psycopg.Connection[Any]) -> Iterator[bool]:
     GalbaseError
         If another process loads in bulk.
     """
-    alone = _lock(connection, "pg_try_advisory_lock")
-    if alone and deferred.pending(connection):
-        finish(connection)
-    if not alone:
-        try:
-            with connection.transaction():
-                connection.execute(f"SET LOCAL lock_timeout = '{_WAIT}'".encode())
-                connection.execute(f"SELECT pg_advisory_lock_shared({_LOCK})".encode())
-        except psycopg.errors.LockNotAvailable as error:
-            raise GalbaseError("another process is loading in bulk; wait for its end.") from error
+    alone = _take_turn(connection)
     try:
         yield alone
     finally:
         if not connection.closed and not connection.broken:
             connection.execute(f"SELECT pg_advisory_unlock{'' if alone else '_shared'}({_LOCK})".encode())
+
+
+def _take_turn(connection: psycopg.Connection[Any]) -> bool:
+    """Take the lock: for this process alone where possible, else with other ingests, once no bulk load is open.
+
+    The server may work on for a while after a client was killed, and holds that client's lock as long.
+    """
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        if _lock(connection, "pg_try_advisory_lock"):
+            if deferred.pending(connection):
+                finish(connection)
+            return True
+        if _lock(connection, "pg_try_advisory_lock_shared"):
+            if not deferred.pending(connection):
+                return False
+            _lock(connection, "pg_advisory_unlock_shared")
+        if time.monotonic() > deadline:
+            raise GalbaseError("another process is loading in bulk; wait for its end.")
+        time.sleep(_POLL_SECONDS)
 
 
 def settle(connection: psycopg.Connection[Any]) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -190,6 +191,22 @@ def test_an_interrupted_bulk_load_is_finished_by_whoever_comes_next(
     assert report.count("unchanged") == 1
     assert connection.execute(INDEXES).fetchall() == wanted
     assert deferred.pending(connection) == 0
+
+
+def test_who_waits_for_a_killed_bulk_load_finishes_it(fresh_archive, connection, tmp_path, survey_files) -> None:
+    """The server holds a killed client's lock until it notices; only then can the load be finished."""
+    wanted = connection.execute(INDEXES).fetchall()
+    path = survey_files.write(survey_files.tractor(50, dr9=True), tmp_path / "a.fits")
+    with fresh_archive.connect(autocommit=True) as killed:
+        lock = "hashtextextended('galbase bulk load', 0)"
+        killed.execute(f"SELECT pg_advisory_lock({lock})".encode())
+        bulk_load.begin(killed)
+        timer = threading.Timer(1.0, killed.execute, [f"SELECT pg_advisory_unlock({lock})".encode()])
+        timer.start()
+        report = run_catalogues(fresh_archive.config, "r", [path], CatalogueOptions(), bulk=False)
+        timer.join()
+    assert report.count("loaded") == 1
+    assert connection.execute(INDEXES).fetchall() == wanted
 
 
 @pytest.mark.parametrize("bulk", [False, True])
