@@ -73,11 +73,11 @@ def main() -> None:
         write_shard(path, arguments.rows)
         hpx29(1.0, 1.0)  # imports healpy, which takes a second and a half
         try:
-            with connect(config, autocommit=True) as connection, ingest_turn(connection) as alone:
+            with connect(config, autocommit=True) as connection, ingest_turn(connection):
                 release, _ = add_release(connection, "shard", survey="benchmark")
                 for case in ("first ingest", "second ingest"):
                     before, started = os.times(), time.perf_counter()
-                    run = LedgerRun(config, {}, connection, alone)
+                    run = LedgerRun(config, {}, connection)
                     found = ingest_images(connection, release, [path], ImageOptions(), parallel=run)
                     seconds, after = time.perf_counter() - started, os.times()
                     if found.rejected:

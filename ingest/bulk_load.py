@@ -39,46 +39,41 @@ TABLES = tuple(
 
 
 @contextmanager
-def ingest_turn(connection: psycopg.Connection[Any]) -> Iterator[bool]:
-    """Keep bulk loads of other processes away, and finish one that was interrupted.
+def ingest_turn(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Ingest beside others, but not while a bulk load is open; one that was interrupted is finished first.
 
     Parameters
     ----------
     connection : psycopg.Connection
         In autocommit mode; the locks are the session's.
 
-    Yields
-    ------
-    bool
-        Whether no other ingest runs, so that this one may load in bulk.
-
     Raises
     ------
     GalbaseError
         If another process loads in bulk.
     """
-    alone = _take_turn(connection)
+    _take_turn(connection)
     try:
-        yield alone
+        yield
     finally:
         if not connection.closed and not connection.broken:
-            connection.execute(f"SELECT pg_advisory_unlock{'' if alone else '_shared'}({_LOCK})".encode())
+            _lock(connection, "pg_advisory_unlock_shared")
 
 
-def _take_turn(connection: psycopg.Connection[Any]) -> bool:
-    """Take the lock: for this process alone where possible, else with other ingests, once no bulk load is open.
+def _take_turn(connection: psycopg.Connection[Any]) -> None:
+    """Take a share of the lock, once no bulk load is open.
 
     The server may work on for a while after a client was killed, and holds that client's lock as long.
     """
     deadline = time.monotonic() + _WAIT_SECONDS
     while True:
-        if _lock(connection, "pg_try_advisory_lock"):
-            if deferred.pending(connection):
-                finish(connection)
-            return True
         if _lock(connection, "pg_try_advisory_lock_shared"):
             if not deferred.pending(connection):
-                return False
+                return
+            # A session's own share does not keep it from the whole.
+            if _lock(connection, "pg_try_advisory_lock"):
+                finish(connection)
+                return
             _lock(connection, "pg_advisory_unlock_shared")
         if time.monotonic() > deadline:
             raise GalbaseError("another process is loading in bulk; wait for its end.")
@@ -110,22 +105,34 @@ def likely_rows(files: Sequence[Path]) -> int:
     )
 
 
-def begin(connection: psycopg.Connection[Any]) -> int:
-    """Drop what is to be made at the end; returns the number of indexes and constraints."""
-    with connection.transaction():
-        # Readers finish their queries first; an idle transaction must not hold up the load for ever.
-        connection.execute(f"SET LOCAL lock_timeout = '{_WAIT}'".encode())
-        try:
+def begin(connection: psycopg.Connection[Any]) -> int | None:
+    """Drop what is to be made at the end, in an `ingest_turn`.
+
+    Returns
+    -------
+    int or None
+        Number of indexes and constraints; None if another ingest runs, so that there can be no bulk load.
+    """
+    if not _lock(connection, "pg_try_advisory_lock"):
+        return None
+    try:
+        with connection.transaction():
+            # Readers finish their queries first; an idle transaction must not hold up the load for ever.
+            connection.execute(f"SET LOCAL lock_timeout = '{_WAIT}'".encode())
             return deferred.defer(connection, TABLES)
-        except psycopg.errors.LockNotAvailable as error:
+    except BaseException as error:
+        if not connection.broken:
+            _lock(connection, "pg_advisory_unlock")
+        if isinstance(error, psycopg.errors.LockNotAvailable):
             raise GalbaseError(
                 "the tables are in use by another connection, so that their indexes cannot be left to the end; wait "
                 "for it, or load with --no-bulk."
             ) from error
+        raise
 
 
 def finish(connection: psycopg.Connection[Any], advance: Callable[[int], None] = lambda _: None) -> None:
-    """Make all that is pending.
+    """Make all that is pending, and let other ingests in again.
 
     Where a file shares detections with another one under other positions, its rows are taken out, and it is recorded
     as rejected until it is merged.
@@ -136,7 +143,8 @@ def finish(connection: psycopg.Connection[Any], advance: Callable[[int], None] =
         except psycopg.errors.UniqueViolation:
             _take_out_repeated(connection)
         else:
-            return
+            break
+    _lock(connection, "pg_advisory_unlock")
 
 
 def _take_out_repeated(connection: psycopg.Connection[Any]) -> None:

@@ -94,7 +94,7 @@ def run_catalogues(
     if root is not None:
         files = [(file, _under(file, root.absolute())) for file, _ in files]
     report = CatalogueReport()
-    with connect(config, autocommit=True) as connection, bulk_load.ingest_turn(connection) as alone:
+    with connect(config, autocommit=True) as connection, bulk_load.ingest_turn(connection):
         target = require_release(connection, release)
         with connection.transaction():
             places = place_files(connection, target.release_id, files)
@@ -103,19 +103,13 @@ def run_catalogues(
         if todo or unmerged(connection, target.release_id):
             recorded = {"command": "catalogue", "release": release, "paths": [str(path.absolute()) for path in paths]}
             recorded |= asdict(options)
-            if bulk and not alone:
-                raise GalbaseError("another ingest is running, so that --bulk is not possible; wait for its end.")
-            in_bulk = (
-                bool(todo)
-                and alone
-                and (
-                    bulk_load.pays(connection, bulk_load.likely_rows([place.file for place in todo]))
-                    if bulk is None
-                    else bulk
-                )
-            )
-            if in_bulk:
+            n_object = None
+            if todo and (bulk or (bulk is None and bulk_load.pays(connection, _likely_rows(todo)))):
                 n_object = bulk_load.begin(connection)
+            in_bulk = n_object is not None
+            if bulk and todo and not in_bulk:
+                raise GalbaseError("another ingest is running, so that --bulk is not possible; wait for its end.")
+            if in_bulk:
                 announce(f"Bulk load: {n_object} indexes and constraints are made when all rows are in.")
             try:
                 made = _load_parallel(
@@ -145,6 +139,10 @@ def run_catalogues(
     report.files.sort(key=lambda file: file.file)
     report.seconds = time.monotonic() - started
     return report
+
+
+def _likely_rows(places: Sequence[FilePlace]) -> int:
+    return bulk_load.likely_rows([place.file for place in places])
 
 
 def _under(file: Path, root: Path) -> Path:

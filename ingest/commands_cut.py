@@ -50,12 +50,12 @@ def cut_and_ingest(
         "max_band_offset_px": max_band_offset_px,
         "out": str(folder),
     }
-    with connect(config, autocommit=True) as connection, ingest_turn(connection) as alone:
+    with connect(config, autocommit=True) as connection, ingest_turn(connection):
         target, of = require_release(connection, release), require_release(connection, positions)
         with console.progress("cut", unit="groups of frames") as progress:
             made = cut_images(connection, of, frames, folder, options, advance=progress.advance)
         with console.progress("images", unit="files") as progress:
-            run = LedgerRun(config, recorded, connection, alone, scheduler, workers, progress, console.note)
+            run = LedgerRun(config, recorded, connection, scheduler, workers, progress, console.note)
             report = ingest_images(connection, target, made.files, ImageOptions(), parallel=run)
         report.rejected[:0] = made.rejected
         totals = observation_totals(connection, target.release_id, "image")

@@ -106,10 +106,10 @@ def images(
         "pixel_scale_arcsec": pixel_scale_arcsec,
         "bands": bands,
     }
-    with connect(ctx.obj, autocommit=True) as connection, ingest_turn(connection) as alone:
+    with connect(ctx.obj, autocommit=True) as connection, ingest_turn(connection):
         target = require_release(connection, release)
         with console.progress("images", unit="files") as progress:
-            run = LedgerRun(ctx.obj, recorded, connection, alone, scheduler, workers, progress, console.note)
+            run = LedgerRun(ctx.obj, recorded, connection, scheduler, workers, progress, console.note)
             report = ingest_images(connection, target, paths, options, parallel=run)
         totals = observation_totals(connection, target.release_id, "image")
     unused = [] if options.manifest is None else options.manifest.unused()

@@ -46,10 +46,10 @@ def spectra(
         "paths": [str(path.absolute()) for path in paths],
         "wavelengths": wavelengths,
     }
-    with connect(ctx.obj, autocommit=True) as connection, ingest_turn(connection) as alone:
+    with connect(ctx.obj, autocommit=True) as connection, ingest_turn(connection):
         target = require_release(connection, release)
         with console.progress("spectra", unit="files") as progress:
-            run = LedgerRun(ctx.obj, recorded, connection, alone, scheduler, workers, progress, console.note)
+            run = LedgerRun(ctx.obj, recorded, connection, scheduler, workers, progress, console.note)
             report = ingest_spectra(connection, target, paths, wavelengths_in=wavelengths, parallel=run)
         totals = observation_totals(connection, target.release_id, "spectrum")
     write_report(report, totals, as_json)

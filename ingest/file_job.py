@@ -38,8 +38,6 @@ class LedgerRun:
         Parameters to record with the run.
     connection : psycopg.Connection
         In autocommit mode, within `bulk_load.ingest_turn`; drops and makes indexes of a bulk load.
-    alone : bool
-        Whether no other ingest runs.
     scheduler : str or None
         Address of a Dask scheduler; processes of our own when None.
     workers : int or None
@@ -54,7 +52,6 @@ class LedgerRun:
     config: Config
     recorded: Mapping[str, Any]
     connection: psycopg.Connection[Any]
-    alone: bool
     scheduler: str | None = None
     workers: int | None = None
     progress: Progress | None = None
@@ -72,9 +69,9 @@ class LedgerRun:
         self, places: Sequence[FilePlace], batches: Sequence[tuple[int, int]], arguments: tuple[Any, ...]
     ) -> IngestReport:
         """Load ranges of files, see `Parallel`, and make their sources galaxies."""
-        in_bulk = self._in_bulk(places, arguments)
+        n_object = bulk_load.begin(self.connection) if self._may_be_bulk(places, arguments) else None
+        in_bulk = n_object is not None
         if in_bulk:
-            n_object = bulk_load.begin(self.connection)
             self.announce(f"Bulk load: {n_object} indexes and constraints are made when all rows are in.")
         try:
             report = self._run(places, batches, arguments)
@@ -89,10 +86,10 @@ class LedgerRun:
             add_galaxies(self.connection)
         return report
 
-    def _in_bulk(self, places: Sequence[FilePlace], arguments: tuple[Any, ...]) -> bool:
+    def _may_be_bulk(self, places: Sequence[FilePlace], arguments: tuple[Any, ...]) -> bool:
         """Only the first files of a release: known rows are found by an index that is not there then."""
         release, reader, _ = arguments
-        if not self.alone or self.bulk is False:
+        if self.bulk is False:
             return False
         row = self.connection.execute(
             "SELECT EXISTS (SELECT FROM archive.data_file f JOIN archive.data_release r USING (release_id) "

@@ -18,6 +18,7 @@ from galbase.ingest.catalogue_options import CatalogueOptions
 from galbase.ingest.galaxies import rebuild_galaxies
 from galbase.ingest.releases import add_release
 from galbase.schema import deferred
+from galbase.schema.errors import GalbaseError
 
 # What does not depend on when rows were written: no serial numbers, no times.
 CONTENT = """
@@ -199,14 +200,31 @@ def test_who_waits_for_a_killed_bulk_load_finishes_it(fresh_archive, connection,
     path = survey_files.write(survey_files.tractor(50, dr9=True), tmp_path / "a.fits")
     with fresh_archive.connect(autocommit=True) as killed:
         lock = "hashtextextended('galbase bulk load', 0)"
-        killed.execute(f"SELECT pg_advisory_lock({lock})".encode())
-        bulk_load.begin(killed)
+        assert bulk_load.begin(killed) is not None
         timer = threading.Timer(1.0, killed.execute, [f"SELECT pg_advisory_unlock({lock})".encode()])
         timer.start()
         report = run_catalogues(fresh_archive.config, "r", [path], CatalogueOptions(), bulk=False)
         timer.join()
     assert report.count("loaded") == 1
     assert connection.execute(INDEXES).fetchall() == wanted
+
+
+def test_ingests_run_beside_each_other_but_not_beside_a_bulk_load(
+    fresh_archive, connection, tmp_path, survey_files, monkeypatch
+) -> None:
+    assert deferred.pending(connection) == 0
+    path = survey_files.write(survey_files.tractor(50, dr9=True), tmp_path / "a.fits")
+    with fresh_archive.connect(autocommit=True) as other, bulk_load.ingest_turn(other):
+        with pytest.raises(GalbaseError, match="another ingest is running"):
+            run_catalogues(fresh_archive.config, "r", [path], CatalogueOptions(), bulk=True)
+        report = run_catalogues(fresh_archive.config, "r", [path], CatalogueOptions())
+        assert report.count("loaded") == 1
+        assert bulk_load.begin(other) is not None
+        monkeypatch.setattr(bulk_load, "_WAIT_SECONDS", 0.3)
+        with pytest.raises(GalbaseError, match="another process is loading in bulk"):
+            run_catalogues(fresh_archive.config, "r", [path], CatalogueOptions())
+        bulk_load.finish(other)
+        assert run_catalogues(fresh_archive.config, "r", [path], CatalogueOptions()).count("unchanged") == 1
 
 
 @pytest.mark.parametrize("bulk", [False, True])
