@@ -31,6 +31,7 @@ CASES = {
     "galeffnet_code": preset("galeffnet_code"),
     "galeffnet background=before_masking": preset("galeffnet").with_options({"background": "before_masking"}),
     "galeffnet contours_of=regions": preset("galeffnet").with_options({"contours_of": "regions"}),
+    "improved": preset("improved"),
 }
 
 
