@@ -115,6 +115,20 @@ def _weighted(planes: Sequence[Plane], weights: Sequence[float], chosen: Sequenc
     return np.ascontiguousarray(added, np.float32)
 
 
+def with_correlated_noise(image: Coadd, kernel_fwhm_px: float) -> Coadd:
+    """The image in units of the noise that detection meets, where that of neighbouring pixels is alike.
+
+    Compression and resampling of display images do that; counted as white, their noise makes sources all over the
+    image and draws the target's isophote far into the sky. Smoothed by the detection's kernel, white noise of rms 1 has
+    the rms sqrt(sum(kernel^2)); what is found above that is put into the unit.
+    """
+    kernel = smoothing_kernel(kernel_fwhm_px)
+    smoothed = cv2.filter2D(image.every, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT)
+    _, rms = sky_level(smoothed.ravel()[_ring(*image.every.shape)])
+    factor = max(1.0, rms / float(np.sqrt((kernel**2).sum())))
+    return Coadd(image.every / np.float32(factor), image.red / np.float32(factor), image.rms * factor)
+
+
 @dataclass(frozen=True)
 class Sources:
     """What sep found.

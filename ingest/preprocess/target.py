@@ -12,7 +12,16 @@ import numpy.typing as npt
 
 from galbase.ingest.preprocess.asymmetry import Asymmetry, turn_and_subtract
 from galbase.ingest.preprocess.config import ImprovedConfig
-from galbase.ingest.preprocess.detection import Coadd, Plane, Region, Sources, coadd, detect, faint_region
+from galbase.ingest.preprocess.detection import (
+    Coadd,
+    Plane,
+    Region,
+    Sources,
+    coadd,
+    detect,
+    faint_region,
+    with_correlated_noise,
+)
 from galbase.ingest.preprocess.ellipse import Ellipse, draw_mask
 from galbase.schema.flags import PreprocessFlag
 
@@ -59,6 +68,8 @@ def find_target(pixels: Plane, bands: Sequence[str], is_display: bool, config: I
     config : ImprovedConfig
     """
     image = coadd(pixels, bands, is_display)
+    if is_display:
+        image = with_correlated_noise(image, config.kernel_fwhm_px)
     sources = detect(image.every, config)
     peak = _central_peak(image.red, sources, config)
     if peak is None:

@@ -159,6 +159,21 @@ def test_sky_of_noise_with_sources_is_that_of_the_noise() -> None:
     assert rms == pytest.approx(0.5, rel=0.03)
 
 
+def test_noise_of_a_compressed_picture_is_no_source() -> None:
+    """Noise that neighbouring pixels share, as resampled or compressed: the verdict on it is as on white noise."""
+    rng = np.random.default_rng(8)
+    light = galaxy(76, 76, 5, 100)
+    white = 20 + rng.normal(0, 3, (152, 152, 3))
+    alike = cv2.GaussianBlur(white, (0, 0), 1.5)
+    alike = 20 + (alike - alike.mean()) * 3 / alike.std()
+    pictures = [(noise + light).astype(np.float32) for noise in (white, alike)]
+    found = [find_target(picture, ("R", "G", "B"), True, IMPROVED) for picture in pictures]
+    assert found[1].n_region <= found[0].n_region + 5
+    assert found[1].ellipse is not None
+    assert found[0].ellipse is not None
+    assert found[1].ellipse.a < 1.2 * found[0].ellipse.a
+
+
 def test_the_training_stamp_is_the_judged_one() -> None:
     flux = noisy(galaxy(76, 76, 4, 0.3) + galaxy(106, 76, 3, 0.3))
     for config in (IMPROVED, IMPROVED.with_options({"stamp_px": 64})):
