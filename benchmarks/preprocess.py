@@ -21,7 +21,7 @@ from photutils.segmentation import SourceCatalog, deblend_sources, detect_source
 
 from galbase.ingest.preprocess import blend
 from galbase.ingest.preprocess.config import preset
-from galbase.ingest.preprocess.galeffnet import preprocess_batch
+from galbase.ingest.preprocess.judge import preprocess_batch
 from galbase.ingest.preprocess.pixels import Cutouts, read_cutouts
 
 N_STAMP = 300
@@ -31,6 +31,7 @@ CASES = {
     "galeffnet_code": preset("galeffnet_code"),
     "galeffnet background=before_masking": preset("galeffnet").with_options({"background": "before_masking"}),
     "galeffnet contours_of=regions": preset("galeffnet").with_options({"contours_of": "regions"}),
+    "improved": preset("improved"),
 }
 
 

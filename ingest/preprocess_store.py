@@ -17,8 +17,9 @@ import psycopg
 from psycopg import sql
 
 from galbase.ingest.preprocess.config import PreprocessConfig
-from galbase.ingest.preprocess.galeffnet import ALGORITHM_VERSION, Verdict, preprocess_cutout
+from galbase.ingest.preprocess.judge import ALGORITHM_VERSIONS, preprocess_cutout
 from galbase.ingest.preprocess.pixels import Cutouts, pixel_hash, read_cutouts, rows_per_unit
+from galbase.ingest.preprocess.verdict import Verdict
 from galbase.schema.bulk import upsert
 from galbase.schema.errors import GalbaseError
 from galbase.schema.files import file_facts
@@ -29,7 +30,7 @@ HASH_DIGITS = 32
 COLUMNS = (
     "observation_id", "preprocess_config_id", "flag", "kept", "ellipse_x", "ellipse_y", "ellipse_a", "ellipse_b",
     "ellipse_theta", "radius_px", "radius_arcsec", "threshold", "n_contour", "n_source", "n_region",
-    "background_rms", "input_hash",
+    "background_rms", "blend_score", "input_hash",
 )  # fmt: skip
 
 # What a verdict depends on besides pixels, configuration and algorithm. PostgreSQL writes these texts both for the
@@ -86,9 +87,9 @@ class _File:
     content: str | None
 
 
-def input_hash(pixel_digest: str, config_hash: str, input_text: str) -> str:
+def input_hash(pixel_digest: str, config: PreprocessConfig, input_text: str) -> str:
     """Hash of all that a stored verdict depends on; the same text is hashed in `stale_units`."""
-    text = f"{pixel_digest}|{config_hash}|{ALGORITHM_VERSION}|{input_text}"
+    text = f"{pixel_digest}|{config.hash()}|{ALGORITHM_VERSIONS[config.method]}|{input_text}"
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
 
 
@@ -147,7 +148,7 @@ def stale_units(
     parameters: dict[str, Any] = {
         "config_id": config_id,
         "config_hash": config.hash(),
-        "version": str(ALGORITHM_VERSION),
+        "version": str(ALGORITHM_VERSIONS[config.method]),
         "release": release,
     }
     files = sql.SQL(
@@ -199,13 +200,12 @@ def process_unit(
         _check_unchanged(file)
         first = images[0].row_index
         cutouts = read_cutouts(file.path, file.fmt, first, images[-1].row_index + 1)
-        config_hash = config.hash()
         for image in images:
             pixels = cutouts.pixels[image.row_index - first]
             digest = pixel_hash(pixels)
             if digest != image.stored_pixel_hash:
                 hashes.append((image.observation_id, digest))
-            wanted = input_hash(digest, config_hash, image.input_text)
+            wanted = input_hash(digest, config, image.input_text)
             if wanted == image.stored_hash:
                 continue
             verdict = _judge(pixels, cutouts, image, file.path, config)
@@ -301,5 +301,6 @@ def _row(observation_id: int, config_id: int, verdict: Verdict, digest: str) -> 
     axes = (None,) * 5 if ellipse is None else (ellipse.x, ellipse.y, ellipse.a, ellipse.b, ellipse.theta)
     return (
         observation_id, config_id, int(verdict.flag), verdict.kept, *axes, verdict.radius_px, verdict.radius_arcsec,
-        verdict.threshold, verdict.n_contour, verdict.n_source, verdict.n_region, verdict.background_rms, digest,
+        verdict.threshold, verdict.n_contour, verdict.n_source, verdict.n_region, verdict.background_rms,
+        verdict.blend_score, digest,
     )  # fmt: skip

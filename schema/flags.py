@@ -41,6 +41,9 @@ class PreprocessFlag(enum.IntFlag):
     ELLIPSE_OUTSIDE_STAMP = 2048
     NO_SOURCE_DETECTED = 4096
     BANDS_UNKNOWN = 8192
+    LOW_SURFACE_BRIGHTNESS = 16384
+    INTERLOPER_MASKED = 32768
+    SATURATED = 65536
 
 
 class PredictionFlag(enum.IntFlag):
@@ -74,12 +77,18 @@ _MEANING: tuple[tuple[enum.IntFlag, str], ...] = (
     (PreprocessFlag.TARGET_OFF_CENTRE, "the nearest ellipse is too far from the image centre"),
     (PreprocessFlag.TARGET_TOO_SMALL, "a semi-axis of the target is below the least size"),
     (PreprocessFlag.TARGET_TOO_LARGE, "the minimum enclosing circle is 6 arcsec (23 px) in radius or larger"),
-    (PreprocessFlag.BLENDED, "deblending finds more than one source inside the mask"),
+    (PreprocessFlag.BLENDED, "more than one source inside the mask; improved: the blend score exceeds its limit"),
     (PreprocessFlag.BLENDED_SECOND_CHECK, "the second threshold finds more than two regions inside the mask"),
     (PreprocessFlag.PIXEL_SCALE_UNKNOWN, "criteria in arcsec were not applied: the pixel scale is unknown"),
     (PreprocessFlag.ELLIPSE_OUTSIDE_STAMP, "the enlarged ellipse is cut by the stamp's edge"),
     (PreprocessFlag.NO_SOURCE_DETECTED, "no source above the detection threshold inside the mask"),
     (PreprocessFlag.BANDS_UNKNOWN, "the bands cannot be made into display colours: not one to three of g, r, i, z"),
+    (
+        PreprocessFlag.LOW_SURFACE_BRIGHTNESS,
+        "improved: found only in the image smoothed for diffuse light",
+    ),
+    (PreprocessFlag.INTERLOPER_MASKED, "improved: another source lies within the enlarged ellipse and is masked"),
+    (PreprocessFlag.SATURATED, "improved: pixels of the target's core are flat at its largest flux"),
     (PredictionFlag.SIMULATION_TRAINED, "a network trained on simulations judged a real image"),
     (PredictionFlag.PIXEL_SCALE_UNKNOWN, "the pixel scale of the image is unknown"),
     (PredictionFlag.OUT_OF_DOMAIN, "the embedding lies farther from the training set than 99 % of its own members"),

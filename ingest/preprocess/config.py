@@ -25,6 +25,16 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "second_check_count": ("regions", "labels"),
     "display_resize": ("resize", "centre_crop"),
 }
+# What method improved has of its own, and what it reads of the published methods' options.
+_OWN = (
+    "faint_kernel_px", "faint_sigma", "symmetry_kernel_px", "core_px", "max_blend_score", "interloper_score",
+    "interloper_margin_px",
+)  # fmt: skip
+_READ_BY_IMPROVED = (
+    "method", "max_centre_distance_px", "min_semi_axis_px", "enlargement", "radius_rule", "max_radius_px",
+    "max_radius_arcsec", "reference_scale_arcsec", "detect_sigma", "detect_pixels", "kernel_fwhm_px", "deblend_levels",
+    "deblend_contrast", "image_px", "stamp_px", "display_resize", *_OWN,
+)  # fmt: skip
 _LEAST: dict[str, float] = {
     "threshold_delta": 0.0,
     "max_centre_distance_px": 0.0,
@@ -44,6 +54,13 @@ _LEAST: dict[str, float] = {
     "second_check_pixels": 0,
     "image_px": 16,
     "stamp_px": 8,
+    "faint_kernel_px": 0.5,
+    "faint_sigma": 0.0,
+    "symmetry_kernel_px": 0.5,
+    "core_px": 0.0,
+    "max_blend_score": 0.0,
+    "interloper_score": 0.0,
+    "interloper_margin_px": 0,
 }
 
 
@@ -146,32 +163,42 @@ class PreprocessConfig:
     display_resize: str = "resize"
 
     def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
+        for name, allowed in self._choices().items():
             if getattr(self, name) not in allowed:
                 raise UsageError(f"{name}={getattr(self, name)!r} is no option; choose {' or '.join(allowed)}.")
         for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if not least <= value < float("inf"):
+            value = getattr(self, name, None)
+            if value is not None and not least <= value < float("inf"):
                 raise UsageError(f"{name}={value} is out of range; it must be finite and at least {least}.")
         if self.background_filter % 2 == 0:
             raise UsageError(f"background_filter={self.background_filter} must be odd.")
         if self.stamp_px > self.image_px:
             raise UsageError(f"stamp_px={self.stamp_px} exceeds image_px={self.image_px}; make it smaller.")
 
+    @classmethod
+    def _choices(cls) -> dict[str, tuple[str, ...]]:
+        return _CHOICES
+
+    @classmethod
+    def _readable(cls) -> tuple[str, ...]:
+        return tuple(f.name for f in fields(cls))
+
     def to_dict(self) -> dict[str, str | int | float]:
         """All options by name, ready for JSON."""
-        return asdict(self)
+        values = asdict(self)
+        return {name: values[name] for name in self._readable()}
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> PreprocessConfig:
-        """The configuration with these options; those not named keep GalEffNet's defaults.
+        """The configuration with these options; those not named keep the method's defaults.
 
         Raises
         ------
         UsageError
             If an option is unknown, has the wrong type or is out of range.
         """
-        return cls().with_options(options)
+        method = ImprovedConfig if options.get("method") == "improved" else cls
+        return method().with_options(options)
 
     def with_options(self, options: Mapping[str, Any]) -> PreprocessConfig:
         """A copy with some options changed; text such as a command line's is converted to the option's type.
@@ -181,7 +208,8 @@ class PreprocessConfig:
         UsageError
             If an option is unknown, has the wrong type or is out of range.
         """
-        types: dict[str, Callable[[Any], Any]] = {f.name: type(f.default) for f in fields(self)}
+        readable = self._readable()
+        types: dict[str, Callable[[Any], Any]] = {f.name: type(f.default) for f in fields(self) if f.name in readable}
         changed: dict[str, Any] = {}
         for name, value in options.items():
             if name not in types:
@@ -202,6 +230,67 @@ class PreprocessConfig:
 
 
 _NEVER = 10**6
+
+
+@dataclass(frozen=True)
+class ImprovedConfig(PreprocessConfig):
+    """Parameters of method improved, see `improved`. Options of the published methods that it does not read are neither
+    accepted nor hashed.
+
+    Thresholds were chosen on simulated stamps of other seeds than those that `benchmarks/preprocess_truth.py` reports.
+
+    Parameters
+    ----------
+    detect_sigma, detect_pixels, kernel_fwhm_px, deblend_levels, deblend_contrast
+        Of the detection and deblending with sep; the threshold is in rms of an unsmoothed pixel.
+    enlargement : float
+        Factor on the ellipse of the isophote, to reach the outskirts below the threshold.
+    faint_kernel_px, faint_sigma : float
+        Standard deviation of the Gaussian smoothing, and threshold in its own rms, by which a target is looked for that
+        the detection did not find.
+    symmetry_kernel_px : float
+        Standard deviation of the Gaussian that the image is smoothed with before its two halves are compared.
+    core_px : float
+        Radius about the target's peak within which nothing counts as another source.
+    max_blend_score : float
+        A larger score is a blend.
+    interloper_score : float
+        Score at a deblended source's peak above which it is another source; below, it is a part of the target.
+    interloper_margin_px : int
+        Width by which other sources' segments are grown before they are masked.
+    """
+
+    method: str = "improved"
+    max_radius_px: float = float(_NEVER)
+    max_radius_arcsec: float = float(_NEVER)
+    min_semi_axis_px: float = 1.5
+    enlargement: float = 2.4
+    deblend_levels: int = 16
+    deblend_contrast: float = 0.01
+    stamp_px: int = 152
+    faint_kernel_px: float = 4.0
+    faint_sigma: float = 4.0
+    symmetry_kernel_px: float = 2.2
+    core_px: float = 2.5
+    max_blend_score: float = 1.3
+    interloper_score: float = 3.0
+    interloper_margin_px: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # At lower thresholds the noise alone connects all pixels of an image.
+        if self.detect_sigma < 0.5:
+            raise UsageError(f"detect_sigma={self.detect_sigma} is out of range; method improved needs at least 0.5.")
+
+    @classmethod
+    def _choices(cls) -> dict[str, tuple[str, ...]]:
+        return {**_CHOICES, "method": ("improved",)}
+
+    @classmethod
+    def _readable(cls) -> tuple[str, ...]:
+        return _READ_BY_IMPROVED
+
+
 PRESETS: dict[str, PreprocessConfig] = {
     "galeffnet": PreprocessConfig(),
     "galeffnet_code": PreprocessConfig(
@@ -226,6 +315,7 @@ PRESETS: dict[str, PreprocessConfig] = {
         image_px=128,
         stamp_px=128,
     ),
+    "improved": ImprovedConfig(),
 }
 
 

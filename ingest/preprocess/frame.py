@@ -14,6 +14,9 @@ from galbase.ingest.preprocess.stretch import three_channels
 
 Rgb = npt.NDArray[np.float32]
 
+# Nanomaggies a pixel that no sky has (a star of magnitude 0 on one pixel): overflow, treated as not finite.
+LARGEST_VALUE = 1e9
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -67,6 +70,13 @@ def frame_image(pixels: Rgb, scale: float | None, is_display: bool, config: Prep
         return Frame(shrunk.reshape(size[1], size[0], pixels.shape[2]), 0.0, 0.0, factor)
     y0, x0 = max(0, (ny - config.image_px) // 2), max(0, (nx - config.image_px) // 2)
     return Frame(pixels[y0 : y0 + config.image_px, x0 : x0 + config.image_px], float(x0), float(y0), 1.0)
+
+
+def finite_pixels(pixels: Rgb) -> Rgb:
+    """The pixels, with 0 where they are not finite or beyond `LARGEST_VALUE`."""
+    # NaN compares as False.
+    finite = np.abs(pixels) < LARGEST_VALUE
+    return pixels if finite.all() else np.where(finite, pixels, np.float32(0))
 
 
 def display_rgb(pixels: Rgb) -> Rgb:

@@ -6,9 +6,8 @@ Where the paper and its code disagree, `PreprocessConfig` says which is followed
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,132 +21,15 @@ from galbase.ingest.preprocess.ellipse import (
     find_contours,
     fit_ellipses,
 )
-from galbase.ingest.preprocess.frame import Frame, Rgb, cut_stamp, display_rgb, frame_image
-from galbase.ingest.preprocess.pixels import Cutouts
-from galbase.ingest.preprocess.stretch import displayable, dr2_rgb, grey_of, three_channels
+from galbase.ingest.preprocess.frame import Frame, Rgb, cut_stamp
+from galbase.ingest.preprocess.size import size_flag, stamp_flag
+from galbase.ingest.preprocess.stretch import dr2_rgb, grey_of, three_channels
 from galbase.ingest.preprocess.threshold import iterative_threshold
+from galbase.ingest.preprocess.verdict import INFORMATIVE, Verdict
 from galbase.schema.flags import PreprocessFlag
 
-# Raise when the same input and configuration give another verdict or stamp; stored rows are then stale.
-ALGORITHM_VERSION = 1
 
-# Nanomaggies a pixel that no sky has (a star of magnitude 0 on one pixel): overflow, treated as not finite.
-LARGEST_VALUE = 1e9
-
-# These flags inform; every other one keeps the image out.
-INFORMATIVE = PreprocessFlag.PIXEL_SCALE_UNKNOWN | PreprocessFlag.ELLIPSE_OUTSIDE_STAMP
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What preprocessing says of one image; a measure is None where the image did not get that far.
-
-    Parameters
-    ----------
-    flag : PreprocessFlag
-        Why the image is out, and what limits the verdict.
-    kept : bool
-        Whether the method keeps the image.
-    ellipse : Ellipse or None
-        The target before enlargement, in pixels of the image as given.
-    radius_px, radius_arcsec : float or None
-        Radius of the minimum enclosing circle in pixels of the image as given, and in arcsec where the
-        pixel scale is known.
-    threshold, background_rms : float or None
-        Grey levels, 0 to 255.
-    n_contour, n_source, n_region : int or None
-        Contours; sources after deblending; regions at the second threshold.
-    stamp : (stamp_px, stamp_px, 3) uint8 or None
-        R, G, B of the target, black outside the mask; None if there is no target.
-    """
-
-    flag: PreprocessFlag
-    kept: bool = False
-    ellipse: Ellipse | None = None
-    radius_px: float | None = None
-    radius_arcsec: float | None = None
-    threshold: float | None = None
-    n_contour: int | None = None
-    n_source: int | None = None
-    n_region: int | None = None
-    background_rms: float | None = None
-    stamp: npt.NDArray[np.uint8] | None = None
-
-
-def preprocess_cutout(
-    cutout: npt.NDArray[np.float32],
-    bands: Sequence[str],
-    pixel_scale_arcsec: float | None,
-    is_display: bool,
-    config: PreprocessConfig,
-) -> Verdict:
-    """Judge one image and cut its masked stamp.
-
-    Fluxes are stretched by `dr2_rgb`; display colours are used as they are. An image larger than `image_px`
-    is cropped about its centre, but a display image of unknown pixel scale is shrunk to it
-    (`display_resize`). Criteria in arcsec, the size limit among them, are not applied where the pixel scale
-    is unknown; such a verdict carries PIXEL_SCALE_UNKNOWN. Pixels that are not finite count as sky, unless
-    they lie where the target should be.
-
-    Parameters
-    ----------
-    cutout : (ny, nx, n_band) float32
-        Nanomaggies a pixel, or display values in [0, 255] in the order R, G, B (one channel is copied).
-    bands : sequence of str
-        Band of each plane; read for fluxes only.
-    pixel_scale_arcsec : float or None
-    is_display : bool
-    config : PreprocessConfig
-
-    Returns
-    -------
-    Verdict
-        Always: no image raises.
-
-    Raises
-    ------
-    ValueError
-        If the array has not three axes, or as many planes as `bands`.
-    """
-    pixels = np.asarray(cutout, np.float32)
-    if pixels.ndim != 3 or pixels.shape[2] != len(bands):
-        raise ValueError(f"a cutout is (ny, nx, n_band) with {len(bands)} bands; its shape is {pixels.shape}")
-    flag = PreprocessFlag(0)
-    if pixel_scale_arcsec is None:
-        flag |= PreprocessFlag.PIXEL_SCALE_UNKNOWN
-    if not (len(bands) in (1, 2, 3) if is_display else displayable(bands)):
-        return Verdict(flag | PreprocessFlag.BANDS_UNKNOWN)
-    if pixels.size == 0:
-        return Verdict(flag | PreprocessFlag.IMAGE_TOO_SMALL)
-    frame = frame_image(pixels, pixel_scale_arcsec, is_display, config)
-    if min(frame.pixels.shape[:2]) < config.stamp_px:
-        flag |= PreprocessFlag.IMAGE_TOO_SMALL
-    # NaN compares as False.
-    finite = np.abs(frame.pixels) < LARGEST_VALUE
-    if not finite.all():
-        if not _centre(finite, config).all():
-            flag |= PreprocessFlag.NON_FINITE
-        frame = replace(frame, pixels=np.where(finite, frame.pixels, np.float32(0)))
-    flux = None if is_display else frame.pixels
-    rgb = display_rgb(frame.pixels) if flux is None else np.asarray(dr2_rgb(flux, bands), np.float32)
-    grey = np.asarray(grey_of(rgb, config.grey_order), np.float64)
-    if grey.min() == grey.max():
-        flag |= PreprocessFlag.CONSTANT_IMAGE
-    if flag & ~INFORMATIVE:
-        return Verdict(flag)
-    with_bands = None if flux is None else (flux, tuple(bands))
-    return _judge(frame, rgb, grey, with_bands, flag, pixel_scale_arcsec, config)
-
-
-def preprocess_batch(cutouts: Cutouts, config: PreprocessConfig) -> list[Verdict]:
-    """`preprocess_cutout` of every image, in order; a verdict does not depend on the other images."""
-    return [
-        preprocess_cutout(pixels, cutouts.bands, cutouts.pixel_scale_arcsec, cutouts.is_display, config)
-        for pixels in cutouts.pixels
-    ]
-
-
-def _judge(
+def judge_published(
     frame: Frame,
     rgb: Rgb,
     grey: npt.NDArray[np.float64],
@@ -156,6 +38,22 @@ def _judge(
     scale: float | None,
     config: PreprocessConfig,
 ) -> Verdict:
+    """The verdict on an image that `preprocess_cutout` has checked.
+
+    Parameters
+    ----------
+    frame : Frame
+        Finite pixels.
+    rgb, grey : (ny, nx, 3) float32, (ny, nx) float64
+        Its colours in [0, 1], and their grey.
+    flux : tuple or None
+        Its fluxes and bands; None for a display image.
+    flag : PreprocessFlag
+        What is known already.
+    scale : float or None
+        Pixel scale, arcsec.
+    config : PreprocessConfig
+    """
     threshold, _ = iterative_threshold(grey, config.threshold_stop, config.threshold_delta)
     binary = grey > threshold
     contours = find_contours(binary, config.contours_of)
@@ -169,7 +67,7 @@ def _judge(
     radius = enlarged.a if config.radius_of == "ellipse" else enclosing_radius(binary & mask)
     if radius is None:
         return replace(verdict, flag=flag | PreprocessFlag.NO_TARGET)
-    flag |= _size_flag(radius * frame.factor, scale, config) | _stamp_flag(enlarged, grey.shape, config)
+    flag |= size_flag(radius * frame.factor, scale, config) | stamp_flag(enlarged, grey.shape, config)
 
     masked_rgb = np.where(mask[..., None], rgb, np.float32(0))
     second = blend_grey = np.where(mask, grey, 0.0)
@@ -201,13 +99,6 @@ def _judge(
     )
 
 
-def _centre(finite: npt.NDArray[np.bool_], config: PreprocessConfig) -> npt.NDArray[np.bool_]:
-    """The pixels in which the target's centre must lie."""
-    reach = math.ceil(config.max_centre_distance_px)
-    y, x = finite.shape[0] // 2, finite.shape[1] // 2
-    return finite[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
-
-
 def _choose_target(
     ellipses: Sequence[Ellipse], shape: tuple[int, ...], config: PreprocessConfig
 ) -> tuple[Ellipse | None, PreprocessFlag]:
@@ -230,31 +121,6 @@ def _choose_target(
     if any(e.b <= config.min_semi_axis_px for e in near):
         why |= PreprocessFlag.TARGET_TOO_SMALL
     return None, why
-
-
-def _size_flag(radius_px: float, scale: float | None, config: PreprocessConfig) -> PreprocessFlag:
-    if scale is None:
-        return PreprocessFlag(0)
-    # At the reference scale the published limit is 23 px, not the 22.9 that 6 arcsec make.
-    if math.isclose(scale, config.reference_scale_arcsec, rel_tol=1e-3):
-        below = radius_px < config.max_radius_px
-    else:
-        below = radius_px * scale < config.max_radius_arcsec
-    if below == (config.radius_rule == "below"):
-        return PreprocessFlag(0)
-    return PreprocessFlag.TARGET_TOO_SMALL if below else PreprocessFlag.TARGET_TOO_LARGE
-
-
-def _stamp_flag(enlarged: Ellipse, shape: tuple[int, ...], config: PreprocessConfig) -> PreprocessFlag:
-    half_width, half_height = enlarged.half_extent()
-    x0, y0 = (shape[1] - config.stamp_px) // 2, (shape[0] - config.stamp_px) // 2
-    inside = (
-        enlarged.x - half_width >= x0 - 0.5
-        and enlarged.x + half_width <= x0 + config.stamp_px - 0.5
-        and enlarged.y - half_height >= y0 - 0.5
-        and enlarged.y + half_height <= y0 + config.stamp_px - 0.5
-    )
-    return PreprocessFlag(0) if inside else PreprocessFlag.ELLIPSE_OUTSIDE_STAMP
 
 
 def _count_sources(

@@ -1,6 +1,6 @@
 """What lies on each stamp, in arcsec for all telescopes: the target with its arms, true blends, and the field."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,12 +68,26 @@ def draw_blends(sky: Sky, seed: int, block: int, parameters: SurveyParameters) -
 class Scene:
     """One stamp's contents, and how many field sources brighter than r = 22 lie within 10 arcsec.
 
-    Lengths of `sersic` and `blobs` are in arcsec, fluxes in the order of `filters.FILTERS`.
+    Lengths of `sersic` and `blobs` are in arcsec, fluxes in the order of `filters.FILTERS`. The target is the first
+    `n_target_sersic` components and the last `n_target_blob` blobs.
     """
 
     sersic: SersicSet
     blobs: BlobSet
     n_neighbour: int
+    n_target_sersic: int
+    n_target_blob: int
+
+    def target(self) -> "Scene":
+        """The target with its clumps alone, as it would be seen without blend and field."""
+        s, b = self.sersic, self.blobs
+        own, first = slice(self.n_target_sersic), len(b.sigma_px) - self.n_target_blob
+        return replace(
+            self,
+            sersic=SersicSet(s.n[own], s.radius_px[own], s.q[own], s.pa_rad[own], s.dx[own], s.dy[own], s.flux[own]),
+            blobs=BlobSet(b.sigma_px[first:], b.dx[first:], b.dy[first:], b.flux[first:]),
+            n_neighbour=0,
+        )
 
     def on(self, pixel_scale: float, filters: slice, half_arcsec: float) -> tuple[SersicSet, BlobSet]:
         """Components in pixels and some filters; blobs far outside a stamp of half its side are left out."""
@@ -167,10 +181,11 @@ def build_scene(
     centre = parameters.pixel_scale_arcsec * rng.uniform(-0.5, 0.5, 2)
     flux = _component_flux(index, population, structure) * transmission
     sigma, dx, dy, blob_flux, near = _field(rng, parameters, transmission)
-    strength = float(structure.clump_strength[index])
+    strength, n_clump = float(structure.clump_strength[index]), 0
     if strength > 0:
         pa, radius = np.radians(structure.pa_deg[index]), float(structure.component_radius_arcsec[index, 1])
         clump = _clumps(rng, radius, float(structure.component_q[index, 1]), float(pa), flux[1], strength)
+        n_clump = len(clump[0])
         sigma = np.concatenate([sigma, clump[0]])
         dx = np.concatenate([dx, centre[0] + clump[1]])
         dy = np.concatenate([dy, centre[1] + clump[2]])
@@ -190,7 +205,7 @@ def build_scene(
         sets.append(_sersic(other, structure, place, flux, float(size)))
     n, radius_arcsec, q, pa_rad, x, y = (np.concatenate([s[k] for s in sets]) for k in range(6))
     sersic = SersicSet(n, radius_arcsec, q, pa_rad, x, y, np.concatenate([s[6] for s in sets]))
-    return Scene(sersic, BlobSet(sigma, dx, dy, blob_flux), near)
+    return Scene(sersic, BlobSet(sigma, dx, dy, blob_flux), near, len(sets[0][0]), n_clump)
 
 
 def _component_flux(index: int, population: Population, structure: Structure) -> FloatArray:

@@ -16,7 +16,8 @@ COMMENT ON FUNCTION api.served_preprocess_config_id() IS
 
 CREATE OR REPLACE VIEW api.galaxy_image AS
 SELECT DISTINCT ON (m.galaxy_id) m.galaxy_id, o.source_id, o.observation_id, r.release,
-       p.kept AS preprocess_kept, p.flag AS preprocess_flag, o.flag AS observation_flag
+       p.kept AS preprocess_kept, p.flag AS preprocess_flag, o.flag AS observation_flag,
+       p.blend_score AS preprocess_blend_score
 FROM archive.observation o
 JOIN archive.galaxy_member m ON m.source_id = o.source_id
 JOIN archive.data_release r ON r.release_id = o.release_id
@@ -34,6 +35,8 @@ COMMENT ON COLUMN api.galaxy_image.release IS 'Release of the image [ucd: meta.i
 COMMENT ON COLUMN api.galaxy_image.preprocess_kept IS
     'Whether preprocessing keeps the image; NULL where it has not judged it [ucd: meta.code.qual]';
 COMMENT ON COLUMN api.galaxy_image.preprocess_flag IS 'Bits of registry ''preprocess'' in flag_definition [ucd: meta.code.qual]';
+COMMENT ON COLUMN api.galaxy_image.preprocess_blend_score IS
+    'Evidence of another source within the target, roots of S/N; of method improved only [ucd: stat.value]';
 COMMENT ON COLUMN api.galaxy_image.observation_flag IS
     'Bits of registry ''observation'' in flag_definition [ucd: meta.code.qual]';
 

@@ -9,15 +9,10 @@ import numpy as np
 import pytest
 
 from galbase.ingest.preprocess.config import PRESETS, PreprocessConfig, preset
-from galbase.ingest.preprocess.galeffnet import (
-    ALGORITHM_VERSION,
-    INFORMATIVE,
-    Verdict,
-    preprocess_batch,
-    preprocess_cutout,
-)
+from galbase.ingest.preprocess.judge import ALGORITHM_VERSIONS, preprocess_batch, preprocess_cutout
 from galbase.ingest.preprocess.pixels import Cutouts, read_cutouts
 from galbase.ingest.preprocess.stretch import dr2_rgb
+from galbase.ingest.preprocess.verdict import INFORMATIVE, Verdict
 from galbase.schema.flags import PreprocessFlag as Flag
 
 PUBLISHED = preset("galeffnet")
@@ -317,19 +312,20 @@ MEASURED: dict[tuple[int, str], tuple[float, ...]] = {
     (1, "galeffnet_code"): (76.92, 74.81, 8.76, 5.51, 30.49, 8.6, 73.72, 431709),
     (1, "gpm_resnet"): (76.8, 74.8, 10.31, 6.33, 29.12, 10.0, 63.42, 81976),
     (1, "mmlforgalam"): (76.8, 74.8, 10.31, 6.33, 29.12, 10.0, 63.42, 88558),
+    (1, "improved"): (77.0, 75.0, 25.22, 15.58, 29.78, 25.06, 0.0, 683978),
 }
 
 
 @pytest.mark.parametrize("config", PRESETS)
 def test_outputs_move_only_with_the_algorithm_version(config: str) -> None:
-    """Where this fails, raise ALGORITHM_VERSION and write the new values here: stored verdicts are then stale."""
+    """Where this fails, raise ALGORITHM_VERSIONS and write the new values here: stored verdicts are then stale."""
     flux = galaxy(77, 75, 6, 0.05, ratio=0.6, theta=30) + galaxy(110, 60, 3, 0.1)
     verdict = judge(flux.astype(np.float32), preset(config))
     ellipse, stamp = verdict.ellipse, verdict.stamp
     assert ellipse is not None
     assert stamp is not None
     found = (*vars(ellipse).values(), verdict.radius_px, verdict.threshold, float(stamp.sum()))
-    assert found == pytest.approx(MEASURED[ALGORITHM_VERSION, config], rel=1e-3, abs=0.01)
+    assert found == pytest.approx(MEASURED[ALGORITHM_VERSIONS[preset(config).method], config], rel=1e-3, abs=0.01)
 
 
 def real_images(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from galbase.ingest.commands_preprocess import preprocess
 from galbase.ingest.jobs import count_stale, run_preprocess
 from galbase.ingest.preprocess.config import preset
-from galbase.ingest.preprocess.galeffnet import preprocess_batch
+from galbase.ingest.preprocess.judge import preprocess_batch
 from galbase.ingest.preprocess.pixels import pixel_hash, read_cutouts
 from galbase.schema import files
 from galbase.schema.config import Config
@@ -117,6 +117,35 @@ def test_stored_verdicts_are_those_of_the_pure_functions(trial: Trial) -> None:
     assert report.n_kept == sum(verdict.kept for verdict in verdicts)
     for name, count in report.flags.items():
         assert count == sum(name in [flag.name for flag in verdict.flag] for verdict in verdicts)
+
+
+def test_method_improved_stores_its_score_and_the_published_stay(trial: Trial) -> None:
+    trial.add("a.h5", 1, 6)
+    published = trial.run()
+    improved = preset("improved")
+    report = trial.run(preprocess=improved, name="improved")
+    assert (report.n_row, trial.run(preprocess=improved, name="improved").n_row, trial.run().n_row) == (6, 0, 0)
+    found = trial.connection.execute(
+        "SELECT p.kept, p.flag, p.blend_score, p.n_source, p.n_region, p.threshold, p.ellipse_a, c.name, c.parameters "
+        "FROM archive.preprocess p JOIN archive.preprocess_config c USING (preprocess_config_id) "
+        "JOIN archive.observation o USING (observation_id) WHERE preprocess_config_id = %s ORDER BY o.row_index",
+        (report.config_id,),
+    ).fetchall()
+    verdicts = preprocess_batch(read_cutouts(trial.folder / "a.h5", "hdf5", 0, 6), improved)
+    for row, verdict in zip(found, verdicts, strict=True):
+        assert verdict.ellipse is not None
+        assert row[:7] == (
+            verdict.kept, int(verdict.flag), verdict.blend_score, verdict.n_source, None, verdict.threshold,
+            verdict.ellipse.a,
+        )  # fmt: skip
+        assert row[7:] == ("improved", improved.to_dict())
+    # Every second one has a companion.
+    assert [row[0] for row in found] == [True, False] * 3
+    assert min(row[2] for row in found[1::2]) > max(row[2] for row in found[::2])
+    scores = trial.connection.execute(
+        "SELECT count(blend_score) FROM archive.preprocess WHERE preprocess_config_id = %s", (published.config_id,)
+    ).fetchone()
+    assert scores == (0,)
 
 
 def test_a_second_run_computes_nothing_and_new_images_alone_are_computed(trial: Trial) -> None:

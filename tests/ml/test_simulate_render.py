@@ -1,5 +1,7 @@
 """The renderer and its tables against brute force in real space."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -8,7 +10,11 @@ from scipy.signal import fftconvolve
 from scipy.special import gammainc, j0
 
 from galbase.ml.simulate import psf, structure
+from galbase.ml.simulate.block import Plan, draw_block
+from galbase.ml.simulate.parameters import SurveyParameters
+from galbase.ml.simulate.photometry import true_flux
 from galbase.ml.simulate.render import STAMP_SIZE, BlobSet, SersicSet, render_stamp
+from galbase.ml.simulate.scene import build_scene
 from galbase.ml.simulate.sersic import sersic_table
 
 PIXEL = 0.262
@@ -134,3 +140,22 @@ def test_aperture_fraction_against_photons():
         x = r * np.cos(angle) + sigma * rng.standard_normal(len(r))
         y = q * r * np.sin(angle) + sigma * rng.standard_normal(len(r))
         assert fraction[part] == pytest.approx(np.mean(np.hypot(x, y) < 1.5), abs=0.004)
+
+
+def test_a_target_alone_has_the_light_that_the_truth_tells():
+    plan = Plan(60, 23, parameters=replace(SurveyParameters(), blend_fraction=0.5))
+    block = draw_block(plan, 0)
+    truth = true_flux(block.population, block.sky)
+    with_clumps = blended = 0
+    for index in range(60):
+        scene = build_scene(
+            index, np.random.default_rng(index), block.population, block.structure, block.sky, block.blend,
+            plan.parameters,
+        )  # fmt: skip
+        alone = scene.target()
+        flux = alone.sersic.flux.sum(axis=0) + alone.blobs.flux.sum(axis=0)
+        assert flux[1] == pytest.approx(truth[index, 1], rel=1e-6)
+        with_clumps += len(alone.blobs.sigma_px) > 0
+        blended += len(alone.sersic.n) < len(scene.sersic.n)
+    assert with_clumps > 5
+    assert blended == block.blend.blended.sum() > 5
