@@ -269,12 +269,10 @@ def _histories(
     """
     n = len(log_mass)
     latest = age_of_universe(z) - 0.3e9
-    # stars seen earlier were younger: the means below are those at z = 0.1
-    younger = (age_of_universe(np.array([0.1])) - age_of_universe(z)) / 1e9
     parts = []
     for part in (0, 1):
         mean = (9.5 + 1.0 * (log_mass - 10.5)) if part == 0 else (6.5 + 2.0 * (log_mass - 10.0))
-        mean = np.where(quenched, 6.2 if part == 0 else 5.8, mean) - younger
+        mean = np.where(quenched, (6.5 if part == 0 else 5.5) + 0.5 * (log_mass - 10.5), mean)
         scatter, tau = (1.5, 1.2) if part == 0 else (2.0, 6.0)
         # metal-rich dead galaxies began later as well as stopped later
         correlation = parameters.quenching_metallicity_correlation * quenched
