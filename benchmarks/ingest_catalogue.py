@@ -25,7 +25,7 @@ from astropy.io import fits
 from psycopg import sql
 from pyarrow import parquet
 
-from galbase.ingest import catalogue_job
+from galbase.ingest import bulk_load
 from galbase.ingest.catalogue_job import run_catalogues
 from galbase.ingest.catalogue_options import CatalogueOptions
 from galbase.ingest.releases import add_release
@@ -173,14 +173,14 @@ def measure(config: Config, folder: Path, paths: list[Path], name: str, tables: 
     with connect(config, autocommit=True) as connection:
         add_release(connection, name, survey="benchmark")
     checkpoint(config)
-    clock = Clock(catalogue_job.add_galaxies)
-    catalogue_job.add_galaxies = clock  # type: ignore[assignment]
+    clock = Clock(bulk_load.update_galaxies)
+    bulk_load.update_galaxies = clock  # type: ignore[assignment]
     before = os.times()
     started = time.perf_counter()
     found = run_catalogues(config, name, paths, CatalogueOptions())
     seconds = time.perf_counter() - started
     after = os.times()
-    catalogue_job.add_galaxies = clock.function
+    bulk_load.update_galaxies = clock.function
     if found.count("loaded") != len(paths):
         raise SystemExit(str(found.files))
     rows = found.total("loaded")

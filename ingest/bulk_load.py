@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from galbase.ingest.catalogue_file import UNMERGED
+from galbase.ingest.galaxies import update_galaxies
 from galbase.schema import deferred
 from galbase.schema.errors import GalbaseError
 
@@ -103,6 +104,37 @@ def likely_rows(files: Sequence[Path]) -> int:
     return sum(
         _PACKED.get(path.suffix.lower(), 1) * path.stat().st_size // _CATALOGUE_BYTES for path in files if path.exists()
     )
+
+
+@contextmanager
+def in_bulk(connection: psycopg.Connection[Any], wanted: bool, announce: Callable[[str], None]) -> Iterator[bool]:
+    """Load in bulk within, if wanted and no other ingest runs; galaxies, indexes and constraints come at the end.
+
+    Parameters
+    ----------
+    connection : psycopg.Connection
+        In autocommit mode, in an `ingest_turn`.
+    wanted : bool
+    announce : callable
+        Told in words what takes long.
+
+    Yields
+    ------
+    bool
+        Whether there is a bulk load.
+    """
+    n_object = begin(connection) if wanted else None
+    if n_object is None:
+        yield False
+        return
+    announce(f"Bulk load: {n_object} indexes and constraints are made when all rows are in.")
+    try:
+        yield True
+    finally:
+        if not connection.broken:
+            announce("Making galaxies, indexes and constraints.")
+            update_galaxies(connection)
+            finish(connection)
 
 
 def begin(connection: psycopg.Connection[Any]) -> int | None:

@@ -12,9 +12,10 @@ from galbase.ingest.catalogue import ConflictError, Ints, Merge, SourceCount, lo
 from galbase.ingest.catalogue_report import FileReport
 from galbase.ingest.extra_columns import ExtraColumn, load_extra_columns
 from galbase.ingest.found_file import FoundFile
+from galbase.ingest.galaxies import mark_changed
 from galbase.ingest.judged_rows import Judged, judge_rows
 from galbase.ingest.labels import write_labels
-from galbase.ingest.own_table import SCHEMA, ensure_table
+from galbase.ingest.own_table import SCHEMA, OwnTable, ensure_table
 from galbase.ingest.readers.detections import Detections
 from galbase.ingest.readers.galspec import EXTRA
 from galbase.ingest.releases import Release
@@ -100,13 +101,19 @@ def load_file(
     )
     if judged.rejected or found.known is not None:
         record_rejected_rows(connection, data_file_id, judged.rejected)
+    own = None
+    if detections.table is None:
+        # Before any row of source: a new table's foreign key waits for those who write there, and they for the table.
+        columns = [column for column, _ in detections.extra]
+        defer = merge == "none"
+        own = ensure_table(connection, release.release_id, release.release, columns, data_file_id, defer=defer)
     source_ids, count = _load_sources(connection, release, detections, judged, data_file_id, merge)
     report.inserted, report.updated, report.moved = count.inserted, count.updated, count.moved
     _record_overlaps(connection, data_file_id, count.met_files)
     all_new = count.inserted == len(source_ids)
-    if detections.table is None:
-        _load_own(connection, release, detections, judged, source_ids, data_file_id, defer=merge == "none")
-    else:
+    if own is not None:
+        _load_own(connection, own, detections, judged, source_ids)
+    elif detections.table is not None:
         values = {name: column[rows] for name, column in detections.columns.items()}
         load_survey_rows(connection, detections.table, source_ids, values)
         extra = {
@@ -122,6 +129,8 @@ def load_file(
             (data_file_id, source_ids.tolist()),
         ).rowcount
     _mark_unmerged(connection, data_file_id, rows_given_up=report.deleted > 0)
+    changed = report.deleted + (0 if detections.ra is None else report.updated + report.moved)
+    mark_changed(connection, inserted=report.inserted, changed=changed)
     return report
 
 
@@ -184,18 +193,9 @@ def _mark_unmerged(connection: psycopg.Connection[Any], data_file_id: int, *, ro
 
 
 def _load_own(
-    connection: psycopg.Connection[Any],
-    release: Release,
-    detections: Detections,
-    judged: Judged,
-    source_ids: Ints,
-    data_file_id: int,
-    *,
-    defer: bool,
+    connection: psycopg.Connection[Any], table: OwnTable, detections: Detections, judged: Judged, source_ids: Ints
 ) -> None:
     """Rows of a catalogue's own table."""
-    columns = [column for column, _ in detections.extra]
-    table = ensure_table(connection, release.release_id, release.release, columns, data_file_id, defer=defer)
     values = {table.columns[column.name].column: cleaned.values[judged.rows] for column, cleaned in detections.extra}
     load_survey_rows(
         connection,

@@ -24,7 +24,7 @@ from galbase.ingest.catalogue_options import SUFFIXES, CatalogueOptions, is_cata
 from galbase.ingest.catalogue_report import CatalogueReport, FileReport
 from galbase.ingest.catalogue_unit import WAITING, load_unit, megabytes, options_hash
 from galbase.ingest.found_file import FilePlace, KnownFile, inspect_file, known_files, list_files, place_files
-from galbase.ingest.galaxies import add_galaxies, rebuild_galaxies
+from galbase.ingest.galaxies import update_galaxies
 from galbase.ingest.releases import Release, require_release
 from galbase.ingest.run_files import record_files
 from galbase.schema.config import Config
@@ -103,24 +103,14 @@ def run_catalogues(
         if todo or unmerged(connection, target.release_id):
             recorded = {"command": "catalogue", "release": release, "paths": [str(path.absolute()) for path in paths]}
             recorded |= asdict(options)
-            n_object = None
-            if todo and (bulk or (bulk is None and bulk_load.pays(connection, _likely_rows(todo)))):
-                n_object = bulk_load.begin(connection)
-            in_bulk = n_object is not None
-            if bulk and todo and not in_bulk:
-                raise GalbaseError("another ingest is running, so that --bulk is not possible; wait for its end.")
-            if in_bulk:
-                announce(f"Bulk load: {n_object} indexes and constraints are made when all rows are in.")
-            try:
+            pays = bool(todo) and (bulk or (bulk is None and bulk_load.pays(connection, _likely_rows(todo))))
+            with bulk_load.in_bulk(connection, pays, announce) as in_bulk:
+                if bulk and todo and not in_bulk:
+                    raise GalbaseError("another ingest is running, so that --bulk is not possible; wait for its end.")
                 made = _load_parallel(
                     config, target, todo, options, recorded, "none" if in_bulk else "own",
                     scheduler, workers, progress, lease_seconds,
                 )  # fmt: skip
-            finally:
-                if in_bulk and not connection.broken:
-                    announce("Making galaxies, indexes and constraints.")
-                    add_galaxies(connection)
-                    bulk_load.finish(connection)
             report = report + made.without(WAITING)
             by_name = {place.relative: place for place in todo}
             waiting = {
@@ -131,11 +121,7 @@ def run_catalogues(
             if waiting or unmerged(connection, target.release_id):
                 given = {place.relative for place in places}
                 report.merge(merge_files(connection, target, waiting, given, options, recorded))
-        if report.count("loaded"):
-            if report.only_new:
-                add_galaxies(connection)
-            else:
-                rebuild_galaxies(connection)
+        update_galaxies(connection)
     report.files.sort(key=lambda file: file.file)
     report.seconds = time.monotonic() - started
     return report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from galbase.ingest.catalogue_unit import load_one
 from galbase.ingest.found_file import FilePlace
 from galbase.ingest.readers.galspec import EXTRA
 from galbase.ingest.releases import Release
+from galbase.schema.errors import GalbaseError
 from galbase.schema.ledger import finish_run, start_run
 
 AGAIN = "merged again"
@@ -59,6 +61,7 @@ def merge_files(
     given : collection of str
         Paths that the user named; others are merged again for their sake.
     options : CatalogueOptions
+        How to read those; others are read as they were when they were loaded, and still count as that run's.
     recorded : mapping
         Parameters to record with the run.
     """
@@ -76,7 +79,10 @@ def merge_files(
                 text = f"{place.file} is gone; where it shares detections with other files, their values stand."
                 report.files.append(FileReport(place.relative, "unchanged", notes=[text]))
                 continue
-            made = load_one(connection, release, place, options, run_id, "all")
+            if place.relative in given:
+                made = load_one(connection, release, place, options, run_id, "all")
+            else:
+                made = load_one(connection, release, place, *_loaded_by(connection, release, place), "all")
             if made.state == "rejected":
                 gone.add(key)
             elif place.relative not in given:
@@ -90,5 +96,14 @@ def merge_files(
     return report
 
 
-def _without(files: Mapping[Key, FilePlace], keys: Collection[Key]) -> dict[Key, FilePlace]:
-    return {key: place for key, place in files.items() if key not in keys}
+def _loaded_by(connection: psycopg.Connection[Any], release: Release, place: FilePlace) -> tuple[CatalogueOptions, int]:
+    """The options of the run that loaded a file, and its number."""
+    row = connection.execute(
+        "SELECT r.config, r.run_id FROM archive.data_file f JOIN archive.run r USING (run_id) "
+        "WHERE f.release_id = %s AND f.data_root_id = %s AND f.path = %s",
+        (release.release_id, place.root_id, place.relative),
+    ).fetchone()
+    if row is None:
+        raise GalbaseError(f"{place.file} shares detections with a file of this run; name it too, to merge it again.")
+    given = {item.name: row[0][item.name] for item in fields(CatalogueOptions) if item.name in row[0]}
+    return CatalogueOptions(**{**given, "null_values": tuple(given.get("null_values", ()))}), int(row[1])

@@ -52,11 +52,6 @@ class CatalogueReport:
             [*self.files, *other.files], self.seconds + other.seconds, self.megabytes + other.megabytes
         )
 
-    @property
-    def only_new(self) -> bool:
-        """Whether detections came, and none changed or went."""
-        return not any(file.updated or file.moved or file.deleted for file in self.files)
-
     def merge(self, later: CatalogueReport) -> None:
         """Add what was done later, to some of the same files."""
         by_file = {report.file: report for report in self.files}

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from galbase.ingest.catalogue_tables import stage
 from galbase.ingest.epoch import Motion, find_motion, positions
+from galbase.ingest.galaxies import mark_changed
 from galbase.ingest.releases import require_release
 from galbase.schema import ledger
 from galbase.schema.errors import GalbaseError, UsageError
@@ -310,4 +311,5 @@ def close_crossmatch(
             (counts[0], run_id, crossmatch_run_id),
         )
         connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(stage(crossmatch_run_id)))
+        mark_changed(connection, inserted=0, changed=1)
     return int(counts[0]), int(counts[1])

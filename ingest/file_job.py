@@ -14,7 +14,7 @@ import psycopg
 from galbase.ingest import bulk_load
 from galbase.ingest.file_verdict import BATCH_FILES, IngestReport, Reader, load_batch
 from galbase.ingest.found_file import FilePlace
-from galbase.ingest.galaxies import add_galaxies, rebuild_galaxies
+from galbase.ingest.galaxies import update_galaxies
 from galbase.ingest.releases import require_release
 from galbase.ingest.run_files import files_of_unit, record_files
 from galbase.schema.config import Config
@@ -69,21 +69,9 @@ class LedgerRun:
         self, places: Sequence[FilePlace], batches: Sequence[tuple[int, int]], arguments: tuple[Any, ...]
     ) -> IngestReport:
         """Load ranges of files, see `Parallel`, and make their sources galaxies."""
-        n_object = bulk_load.begin(self.connection) if self._may_be_bulk(places, arguments) else None
-        in_bulk = n_object is not None
-        if in_bulk:
-            self.announce(f"Bulk load: {n_object} indexes and constraints are made when all rows are in.")
-        try:
+        with bulk_load.in_bulk(self.connection, self._may_be_bulk(places, arguments), self.announce):
             report = self._run(places, batches, arguments)
-        finally:
-            if in_bulk and not self.connection.broken:
-                self.announce("Making galaxies, indexes and constraints.")
-                add_galaxies(self.connection)
-                bulk_load.finish(self.connection)
-        if report.changed or report.deleted:
-            rebuild_galaxies(self.connection)
-        elif report.inserted:
-            add_galaxies(self.connection)
+        update_galaxies(self.connection)
         return report
 
     def _may_be_bulk(self, places: Sequence[FilePlace], arguments: tuple[Any, ...]) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import psycopg
 
 from galbase.ingest.found_file import FilePlace, FoundFile, inspect_file, known_files, list_files, place_files
+from galbase.ingest.galaxies import mark_changed
 from galbase.ingest.observation_store import ObservationCount
 from galbase.ingest.releases import Release
 from galbase.schema.errors import GalbaseError
@@ -309,6 +310,8 @@ def _store(
             count, refused = reader.store(writer, items)
             for item, reason in refused:
                 writer.record_rejected(item.found, reason)
+            changed = count.changed + count.deleted
+            mark_changed(writer.connection, inserted=count.inserted, changed=changed)
     except (GalbaseError, psycopg.DataError, psycopg.IntegrityError) as error:
         if len(items) > 1:
             for item in items:

@@ -154,6 +154,43 @@ _LONE = (
 )
 
 
+def mark_changed(connection: psycopg.Connection[Any], *, inserted: int, changed: int) -> None:
+    """Record, in the transaction that writes detections, that galaxies have to follow.
+
+    Parameters
+    ----------
+    connection : psycopg.Connection
+        In a transaction, which the caller commits.
+    inserted : int
+        Number of detections that came.
+    changed : int
+        Number of detections, or crossmatches, that changed or went.
+    """
+    if inserted or changed:
+        connection.execute("INSERT INTO archive.galaxy_update (kind) VALUES (%s)", ("changed" if changed else "new",))
+
+
+def update_galaxies(connection: psycopg.Connection[Any]) -> None:
+    """Let galaxies follow what has been marked since they were last brought up to date, by whomever.
+
+    Parameters
+    ----------
+    connection : psycopg.Connection
+        As in `rebuild_galaxies`.
+    """
+    kinds = {row[0] for row in connection.execute("SELECT DISTINCT kind FROM archive.galaxy_update")}
+    if "changed" in kinds:
+        rebuild_galaxies(connection)
+    elif kinds:
+        add_galaxies(connection)
+
+
+def _turn(connection: psycopg.Connection[Any], kinds: list[str]) -> None:
+    """Be the only one who writes galaxies, and take the marks that there are now: later ones stay."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('galbase galaxies'))")
+    connection.execute("DELETE FROM archive.galaxy_update WHERE kind = ANY(%s)", (kinds,))
+
+
 def add_galaxies(connection: psycopg.Connection[Any]) -> int:
     """Make detections that are in no galaxy galaxies of their own, and return their number.
 
@@ -166,7 +203,7 @@ def add_galaxies(connection: psycopg.Connection[Any]) -> int:
         The rows are written in one transaction, which is the caller's if there is one.
     """
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('galbase galaxies'))")
+        _turn(connection, ["new"])
         connection.execute(_LONE[0])
         return connection.execute(_LONE[1]).rowcount
 
@@ -184,7 +221,7 @@ def rebuild_galaxies(connection: psycopg.Connection[Any]) -> GalaxyCount:
     GalaxyCount
     """
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('galbase galaxies'))")
+        _turn(connection, ["new", "changed"])
         for statement in (_LINK, _NEIGHBOUR, "ANALYZE galbase_neighbour", _LABEL, "ANALYZE galbase_label"):
             connection.execute(statement)
         n_release = connection.execute("SELECT count(*) FROM archive.data_release").fetchone() or (0,)

@@ -140,6 +140,15 @@ galaxy_member = sa.Table(
     comment="Detections of each galaxy",
 )
 
+galaxy_update = sa.Table(
+    "galaxy_update",
+    metadata,
+    identity("galaxy_update_id", "Number of the load"),
+    column("kind", sa.Text, doc="new or changed: which detections there are", nullable=False),
+    one_of("kind", ("new", "changed")),
+    comment="Loads and crossmatches that galaxies do not follow yet; the next ingest brings them up to date",
+)
+
 crossmatch_run = sa.Table(
     "crossmatch_run",
     metadata,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from galbase.ingest import bulk_load
+from galbase.ingest import bulk_load, catalogue_job
 from galbase.ingest.catalogue_job import run_catalogues
 from galbase.ingest.catalogue_options import CatalogueOptions
 from galbase.ingest.galaxies import rebuild_galaxies
@@ -225,6 +225,74 @@ def test_ingests_run_beside_each_other_but_not_beside_a_bulk_load(
             run_catalogues(fresh_archive.config, "r", [path], CatalogueOptions())
         bulk_load.finish(other)
         assert run_catalogues(fresh_archive.config, "r", [path], CatalogueOptions()).count("unchanged") == 1
+
+
+@pytest.mark.parametrize("stage", ["new", "changed"])
+def test_galaxies_that_a_killed_load_owes_are_made_by_the_next(
+    fresh_archive, connection, tmp_path, survey_files, monkeypatch, stage
+) -> None:
+    made = survey_files.tractor(50, dr9=True)
+    path = survey_files.write(made, tmp_path / "a.fits")
+    options = CatalogueOptions()
+    if stage == "changed":
+        run_catalogues(fresh_archive.config, "r", [path], options, bulk=False)
+        made["RA"][:9] += 0.001
+        survey_files.write(made[:40], path)
+
+    def crash(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(catalogue_job, "update_galaxies", crash)
+    with pytest.raises(KeyboardInterrupt):
+        run_catalogues(fresh_archive.config, "r", [path], options, bulk=False)
+    monkeypatch.undo()
+    report = run_catalogues(fresh_archive.config, "r", [path], options)
+    assert report.count("unchanged") == 1
+    content(connection)
+    assert connection.execute("SELECT count(*) FROM archive.galaxy").fetchone() == (40 if stage == "changed" else 50,)
+    assert connection.execute("SELECT count(*) FROM archive.galaxy_update").fetchone() == (0,)
+
+
+def test_a_file_that_is_merged_again_is_read_as_it_was(fresh_archive, connection, tmp_path, survey_files) -> None:
+    """Its own columns of positions and its own run, not those of the call for another file."""
+    ra, dec = survey_files.sky(20)
+    table = Table({"id": np.arange(20), "X": ra, "Y": dec, "mag": np.full(20, 1.0)})
+    late, early = tmp_path / "b.fits", tmp_path / "a.fits"
+    table.write(late)
+    run_catalogues(fresh_archive.config, "r", [late], CatalogueOptions(ra="X", dec="Y", id_column="id"))
+    run_id = connection.execute("SELECT run_id FROM archive.data_file WHERE path = 'b.fits'").fetchone()
+    table["mag"] = 2.0
+    table["Y"] += 1e-7
+    Table(table[:10]).write(early)
+    report = run_catalogues(
+        fresh_archive.config, "r", [early], CatalogueOptions(ra="X", dec="Y", id_column="id", null_values=("1.0",))
+    )
+    assert {file.file: file.state for file in report.files} == {"a.fits": "loaded", "b.fits": "merged again"}
+    assert connection.execute("SELECT mag, count(*) FROM catalogue.r GROUP BY 1").fetchall() == [(1.0, 20)]
+    assert connection.execute("SELECT run_id FROM archive.data_file WHERE path = 'b.fits'").fetchone() == run_id
+    again = run_catalogues(fresh_archive.config, "r", [late], CatalogueOptions(ra="X", dec="Y", id_column="id"))
+    assert again.count("unchanged") == 1
+
+
+def test_first_files_of_a_release_make_its_table_side_by_side(fresh_archive, connection, tmp_path) -> None:
+    """None waits for the table while it holds what the table's maker waits for."""
+    rng = np.random.default_rng(2)
+    for number in range(8):
+        ra, dec = rng.uniform(0, 360, 3000), rng.uniform(-60, 60, 3000)
+        Table({"id": np.arange(3000) + 3000 * number, "ra": ra, "dec": dec}).write(tmp_path / f"{number}.fits")
+    for release in ("r", "q", "p"):
+        if release != "r":
+            add_release(connection, release, survey="s")
+        before = deadlocks(connection)
+        report = run_catalogues(fresh_archive.config, release, [tmp_path], CatalogueOptions(), bulk=False, workers=8)
+        assert report.count("loaded") == 8
+        assert deadlocks(connection) == before
+
+
+def deadlocks(connection):
+    connection.execute("SELECT pg_stat_force_next_flush()")
+    connection.execute("SELECT pg_stat_clear_snapshot()")
+    return connection.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").fetchone()
 
 
 @pytest.mark.parametrize("bulk", [False, True])

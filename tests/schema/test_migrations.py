@@ -68,7 +68,9 @@ def test_catalogues_loaded_before_get_the_cell_indexes(fresh_archive: Any) -> No
             "ADD CONSTRAINT uq_crossmatch_run_left_release_id_right_release_id "
             "UNIQUE (left_release_id, right_release_id)".encode()
         )
-        connection.execute("DROP TABLE archive.run_file, archive.file_overlap, archive.deferred_object")
+        connection.execute(
+            "DROP TABLE archive.run_file, archive.file_overlap, archive.deferred_object, archive.galaxy_update"
+        )
         connection.execute("ALTER TABLE archive.data_file DROP COLUMN chunk_sha256 CASCADE")
         connection.execute("ALTER TABLE archive.preprocess DROP COLUMN blend_score CASCADE")
         connection.execute("ALTER TABLE archive.reference_value DROP COLUMN data_file_id")
