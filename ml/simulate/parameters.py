@@ -35,6 +35,8 @@ class SurveyParameters:
     quenched_scatter: float = 0.35
     green_valley_fraction: float = 0.08
     metallicity_gradient: float = 0.15
+    quenched_metallicity: float = -0.03
+    quenched_metallicity_slope: float = 0.15
     quenched_metallicity_scatter: float = 0.6
     quenching_metallicity_correlation: float = 0.7
     dust_fading: float = 0.90
@@ -111,7 +113,8 @@ REFERENCES = {
     "populations": "Bruzual & Charlot 2003, MNRAS 344, 1000; Maraston et al. 2020, MNRAS 496, 2962 beyond 9250 A; mass "
     "loss: Leitner & Kravtsov 2011, ApJ 734, 48; gradients: Gonzalez Delgado et al. 2015, A&A 581, A103",
     "filters": "DECam: Flaugher et al. 2015, AJ 150, 150; SDSS: Doi et al. 2010, AJ 139, 1628",
-    "stellar metallicity": "Gallazzi et al. 2005, MNRAS 362, 41, table 2",
+    "stellar metallicity": "Gallazzi et al. 2005, MNRAS 362, 41, table 2; of dead galaxies: Gallazzi et al. 2006, "
+    "MNRAS 370, 1106; Peng et al. 2015, Nature 521, 192",
     "attenuation": "Calzetti et al. 2000, ApJ 533, 682; with inclination after Maller et al. 2009, ApJ 691, 394",
     "psf, depth, extinction": "Legacy Surveys DR9; Dey et al. 2019, AJ 157, 168; Schlegel et al. 1998",
     "sdss_psf, sdss_depth, sdss_extinction": "York et al. 2000, AJ 120, 1579; Stoughton et al. 2002, AJ 123, 485; "

@@ -239,14 +239,16 @@ def _stellar_metallicity(
     """Stellar metallicity and its distance from the median of its mass, in units of the scatter.
 
     Median and scatter of Gallazzi et al. 2005, table 2, cut (not piled up) where the grid of populations ends. Dead
-    galaxies scatter less: that table's scatter holds the errors of single spectra, and Gallazzi et al. 2006 find for
-    early types an intrinsic one that explains a narrow red sequence.
+    galaxies of low mass are richer in metals than the median of all (Peng et al. 2015, Nature 521, 192, figure 2), so
+    that theirs rises slowly with mass, and they scatter less: that table's scatter holds the errors of single spectra,
+    and Gallazzi et al. 2006 find for early types an intrinsic one that explains a narrow red sequence.
     """
     mass = np.array([8.91, 9.51, 10.12, 10.51, 10.91, 11.11, 11.51, 11.91])
     median = np.array([-0.60, -0.60, -0.37, -0.03, 0.07, 0.10, 0.13, 0.15])
     scatter = np.array([0.35, 0.35, 0.33, 0.22, 0.14, 0.12, 0.10, 0.10])
-    centre, width = np.interp(log_mass, mass, median), np.interp(log_mass, mass, scatter)
-    width = width * np.where(quenched, parameters.quenched_metallicity_scatter, 1.0)
+    dead = parameters.quenched_metallicity + parameters.quenched_metallicity_slope * (log_mass - 10.5)
+    centre = np.where(quenched, dead, np.interp(log_mass, mass, median))
+    width = np.interp(log_mass, mass, scatter) * np.where(quenched, parameters.quenched_metallicity_scatter, 1.0)
     grid = ssp_grid().mh
     low, high = ndtr((grid[0] - centre) / width), ndtr((grid[-1] - centre) / width)
     offset: FloatArray = ndtri(low + (high - low) * rng.random(len(log_mass)))
@@ -265,14 +267,16 @@ def _histories(
 ) -> FloatArray:
     """Mass formed by age in bulge and disc: (n, 2, n_age) [Msun]. Massive galaxies and bulges begin earlier.
 
+    Means are those at z = 0.1; galaxies seen earlier are younger by the time between.
     Of dead galaxies of one mass the metal-rich ones stopped later: that is why the red sequence is narrow.
     """
     n = len(log_mass)
     latest = age_of_universe(z) - 0.3e9
+    younger = (age_of_universe(np.array([0.1])) - age_of_universe(z)) / 1e9
     parts = []
     for part in (0, 1):
         mean = (9.5 + 1.0 * (log_mass - 10.5)) if part == 0 else (6.5 + 2.0 * (log_mass - 10.0))
-        mean = np.where(quenched, (6.5 if part == 0 else 5.5) + 0.5 * (log_mass - 10.5), mean)
+        mean = np.where(quenched, (7.2 if part == 0 else 6.6) + 0.3 * (log_mass - 10.5), mean) - younger
         scatter, tau = (1.5, 1.2) if part == 0 else (2.0, 6.0)
         # metal-rich dead galaxies began later as well as stopped later
         correlation = parameters.quenching_metallicity_correlation * quenched

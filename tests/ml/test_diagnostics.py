@@ -154,6 +154,7 @@ def test_the_command_diagnoses_a_survey(folder: Path, tmp_path: Path) -> None:
     # 1200 galaxies are few for these
     assert {one["name"] for one in stored["skipped"]} <= {
         "colours",
+        "emission lines",
         "noise and light of stamps",
         "mass and star formation",
     }
