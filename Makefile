@@ -9,6 +9,8 @@ export GALBASE_TEST_DATA := $(DATA)
 export GALBASE_REQUIRE_DATA := 1
 endif
 endif
+# Processes of the tests; each has a server of its own.
+PYTEST_WORKERS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 PYTEST_OPTIONS ?=
 
 .PHONY: demo test check bench bench-rivals sky-exact lock clean
@@ -17,7 +19,7 @@ demo: .venv/ready
 	$(BIN)/galbase demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) $(PYTEST_OPTIONS)
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -23,16 +23,10 @@ GALBASE = Path(sys.executable).with_name("galbase")
 
 
 @dataclass(frozen=True)
-class Demo:
-    """A finished demonstration: its directory, what it printed, its figures."""
+class CommandLine:
+    """Commands on the archive of a directory."""
 
     directory: Path
-    printed: str
-    figures: dict[str, Any]
-
-    @property
-    def config(self) -> Config:
-        return Config(data_dir=self.directory)
 
     @property
     def env(self) -> dict[str, str]:
@@ -41,12 +35,24 @@ class Demo:
         return kept | {"GALBASE_DATA_DIR": str(self.directory), "PATH": path}
 
     def galbase(self, *words: object, status: int = 0) -> str:
-        """Run a command on the demo's archive and return its standard output."""
+        """Run a command and return its standard output."""
         done = subprocess.run(
             [GALBASE, *map(str, words)], capture_output=True, text=True, env=self.env, check=False, timeout=900
         )
         assert done.returncode == status, f"galbase {words}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+
+@dataclass(frozen=True)
+class Demo(CommandLine):
+    """A finished demonstration: its directory, what it printed, its figures."""
+
+    printed: str
+    figures: dict[str, Any]
+
+    @property
+    def config(self) -> Config:
+        return Config(data_dir=self.directory)
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Rows of a query as the reader."""
@@ -67,6 +73,12 @@ def run_demo(directory: Path, *words: object) -> subprocess.CompletedProcess[str
         [GALBASE, "demo", "--data-dir", str(directory), "--json", *map(str, words)],
         capture_output=True, text=True, env=kept, check=False, timeout=1500,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def command_line(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """Commands that are told their server by ``GALBASE_DATABASE_URL``."""
+    return CommandLine(tmp_path_factory.mktemp("archive"))
 
 
 @pytest.fixture(scope="session")

@@ -18,10 +18,10 @@ BLOCKS = re.findall(r"^```(sh|sql)\n(.*?)^```$", (ROOT / "README.md").read_text(
 MAKE = ("make demo\n", "make test\n")
 
 
-def shell(script: str, demo: Any, folder: Path, **variables: str) -> str:
+def shell(script: str, where: Any, folder: Path, **variables: str) -> str:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
-        capture_output=True, text=True, cwd=folder, env=demo.env | variables, check=False, timeout=900,
+        capture_output=True, text=True, cwd=folder, env=where.env | variables, check=False, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -60,10 +60,10 @@ def test_the_tour(demo: Any, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def own_files(demo: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own_files(command_line: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with survey files laid out as the README says."""
     folder = tmp_path_factory.mktemp("own")
-    demo.galbase("simulate", "--out", folder / "survey", "--size", 1600, "--seed", 5)
+    command_line.galbase("simulate", "--out", folder / "survey", "--size", 1600, "--seed", 5)
     for name in ("sweep", "cutouts", "mpa-jhu"):
         (folder / name).mkdir()
     shutil.move(folder / "survey" / "legacysurvey" / "sweep-sim.fits", folder / "sweep")
@@ -74,7 +74,7 @@ def own_files(demo: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_own_files_and_an_external_server(demo: Any, server: Any, own_files: Path) -> None:
+def test_own_files_and_an_external_server(command_line: Any, server: Any, own_files: Path) -> None:
     """The README's own-files commands, on a fresh database of an external server."""
     blocks = section("Your own survey files")
     assert len(blocks) == 3
@@ -85,28 +85,28 @@ def test_own_files_and_an_external_server(demo: Any, server: Any, own_files: Pat
         written = "postgresql://postgres:secret@db.example.org:5432/galbase"
         assert written in external
         roles = {"GALBASE_OWNER_ROLE": config.owner_role, "GALBASE_READER_ROLE": config.reader_role}
-        printed = shell(external.replace(written, url), demo, own_files, **roles)
+        printed = shell(external.replace(written, url), command_line, own_files, **roles)
         assert config.reader_role in printed
         for block in blocks:
-            shell(block, demo, own_files, GALBASE_DATABASE_URL=url, **roles)
+            shell(block, command_line, own_files, GALBASE_DATABASE_URL=url, **roles)
         assert (own_files / "galaxy.png").read_bytes()[:4] == b"\x89PNG"
         assert (own_files / "spectrum.png").read_bytes()[:4] == b"\x89PNG"
         with psycopg.connect(url) as connection:
             row = connection.execute("SELECT count(log_mstar_fib), count(*) FROM api.galaxy_property").fetchone()
         assert row is not None
         assert row[0] > 100
-        _refresh_on_a_cluster(cluster, demo, own_files, GALBASE_DATABASE_URL=url, **roles)
+        _refresh_on_a_cluster(cluster, command_line, own_files, GALBASE_DATABASE_URL=url, **roles)
     finally:
         server.drop(config)
 
 
-def _refresh_on_a_cluster(block: str, demo: Any, folder: Path, **variables: str) -> None:
+def _refresh_on_a_cluster(block: str, command_line: Any, folder: Path, **variables: str) -> None:
     """A scheduler and a worker as separate programs, and the README's command with their address."""
     written = "tcp://scheduler.example.org:8786"
     assert written in block
-    binaries = Path(demo.env["PATH"].split(os.pathsep)[0])
+    binaries = Path(command_line.env["PATH"].split(os.pathsep)[0])
     file = folder / "scheduler.json"
-    options = {"cwd": folder, "env": demo.env, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    options = {"cwd": folder, "env": command_line.env, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     listen = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
     scheduler = subprocess.Popen([binaries / "dask", "scheduler", *listen], **options)
     worker = subprocess.Popen(
@@ -121,7 +121,7 @@ def _refresh_on_a_cluster(block: str, demo: Any, folder: Path, **variables: str)
         with psycopg.connect(variables["GALBASE_DATABASE_URL"]) as connection:
             connection.execute("DELETE FROM archive.prediction WHERE observation_id % 7 = 0")
             connection.execute("DELETE FROM archive.preprocess WHERE observation_id % 5 = 0")
-        shell(block.replace(written, address), demo, folder, **variables)
+        shell(block.replace(written, address), command_line, folder, **variables)
         with psycopg.connect(variables["GALBASE_DATABASE_URL"]) as connection:
             row = connection.execute(
                 "SELECT count(*) FROM archive.observation LEFT JOIN archive.preprocess USING (observation_id) "
