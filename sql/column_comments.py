@@ -1,7 +1,8 @@
 """Descriptions, units and UCDs of the columns of api views and functions.
 
 A comment on a view's column reads ``text [unit: arcsec] [ucd: pos.angDistance]``; the brackets may be missing. A column
-without a comment takes the description of the column of the same name that the view reads. A function's comment says in
+without a comment takes the description of the column of the same name that the view reads, of a table, another view
+or a function. A function's comment says in
 its first line what it does; every following line ``column: text [unit: ...] [ucd: ...]`` describes a result column.
 """
 
@@ -41,6 +42,14 @@ JOIN pg_class c ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid AND a.attnum > 0
 WHERE coalesce(v.relnamespace, p.pronamespace) = 'api'::regnamespace AND c.oid <> coalesce(w.ev_class, 0)
+UNION
+SELECT w.ev_class::bigint, u.name, 'api', p.proname
+FROM pg_depend d
+JOIN pg_rewrite w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid
+JOIN pg_class v ON v.oid = w.ev_class AND v.relnamespace = 'api'::regnamespace
+JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid AND p.proretset
+CROSS JOIN LATERAL unnest(p.proargnames, p.proargmodes) u (name, mode)
+WHERE p.pronamespace = 'api'::regnamespace AND u.mode IN ('t', 'o')
 """
 
 

@@ -16,13 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from galbase.ingest.readers.spectrum_file import (
-    DETAILS,
     FLUX_UNIT,
     Floats,
     SpectrumFile,
     SpectrumPixels,
     check_wavelengths,
-    median_snr,
+    file_of_rows,
     number,
     text,
 )
@@ -91,30 +90,11 @@ def read_desi_spectra(path: Path) -> SpectrumFile:
     of_target = _by_target(redshifts, path.name)
     natives = [str(value) for value in ids.tolist()]
     ra, dec = (np.asarray(fibermap[name], np.float64) for name in pair)
-    details: dict[str, list[Any]] = {name: [] for name in DETAILS}
-    rejected: list[tuple[int, str | None, str]] = []
-    kept = []
-    for row, native in enumerate(natives):
-        reason = _fault(fibermap, row, ra[row], dec[row], flux[row], ivar[row])
-        if reason is not None:
-            rejected.append((row, native, reason))
-            continue
-        kept.append(row)
-        values = {
-            "wave_min_angstrom": float(wave[0]),
-            "wave_max_angstrom": float(wave[-1]),
-            "n_pixel": len(wave),
-            "sn_median": median_snr(flux[row], ivar[row]),
-            **of_target.get(int(ids[row]), {}),
-        }
-        for name in DETAILS:
-            details[name].append(values.get(name))
-    if not kept:
-        raise GalbaseError(f"{path.name}: none of its {n_row} spectra can be loaded; the first: {_first(rejected)}.")
-    rows = np.array(kept, np.int64)
-    return SpectrumFile(
-        FORMAT, n_row, rows, [natives[row] for row in kept], np.mod(ra[rows], 360.0), dec[rows], details, rejected
-    )
+    return file_of_rows(
+        path.name, FORMAT, natives, ra, dec, (wave, flux, ivar),
+        lambda row: _fault(fibermap, row, ra[row], dec[row], flux[row], ivar[row]),
+        lambda row: of_target.get(int(ids[row]), {}),
+    )  # fmt: skip
 
 
 def read_desi_pixels(path: Path, row: int) -> SpectrumPixels:
@@ -284,7 +264,3 @@ def _fault(
     if not np.isfinite(flux[ivar > 0]).all():
         return "a flux with a weight is not finite"
     return None
-
-
-def _first(rejected: Sequence[tuple[int, str | None, str]]) -> str:
-    return rejected[0][2] if rejected else "the file is empty"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,67 @@ class SpectrumFile:
             {name: [values[i] for i in chosen] for name, values in self.details.items()},
             sorted([*self.rejected, *rejected], key=lambda item: item[0]),
         )
+
+
+def file_of_rows(
+    file: str,
+    format: str,
+    natives: Sequence[str | None],
+    ra: Floats,
+    dec: Floats,
+    spectra: tuple[Floats, npt.NDArray[Any], npt.NDArray[Any]],
+    fault: Callable[[int], str | None],
+    further: Callable[[int], Mapping[str, Any]],
+) -> SpectrumFile:
+    """What the archive keeps of spectra on one axis of wavelength, a row each.
+
+    Parameters
+    ----------
+    file : str
+        Name of the file, for messages.
+    format : str
+    natives : sequence of str or None, length n
+    ra, dec : (n,) float64
+        Degrees.
+    spectra : (wave (n_wave,), flux (n, n_wave), ivar (n, n_wave))
+        Vacuum wavelengths in Angstrom.
+    fault : callable
+        Why a row cannot be loaded; None if it can.
+    further : callable
+        Columns `DETAILS` of a row, beside those that the pixels give.
+
+    Raises
+    ------
+    GalbaseError
+        If no row can be loaded.
+    """
+    wave, flux, ivar = spectra
+    details: dict[str, list[Any]] = {name: [] for name in DETAILS}
+    rejected: list[tuple[int, str | None, str]] = []
+    kept: list[int] = []
+    for row, native in enumerate(natives):
+        reason = fault(row)
+        if reason is not None:
+            rejected.append((row, native, reason))
+            continue
+        kept.append(row)
+        values = {
+            "wave_min_angstrom": float(wave[0]),
+            "wave_max_angstrom": float(wave[-1]),
+            "n_pixel": len(wave),
+            "sn_median": median_snr(flux[row], ivar[row]),
+            **further(row),
+        }
+        for name in DETAILS:
+            details[name].append(values.get(name))
+    if not kept:
+        first = rejected[0][2] if rejected else "the file is empty"
+        raise GalbaseError(f"{file}: none of its {len(natives)} spectra can be loaded; the first: {first}.")
+    rows = np.array(kept, np.int64)
+    return SpectrumFile(
+        format, len(natives), rows, [str(natives[row]) for row in kept], np.mod(ra[rows], 360.0), dec[rows], details,
+        rejected,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,11 @@ from galbase.ingest.readers.generic import find_id, ids_of, read_positions
 from galbase.ingest.readers.log_wavelength import has_wavelengths, is_vacuum, wavelengths
 from galbase.ingest.readers.sentinels import clean
 from galbase.ingest.readers.spectrum_file import (
-    DETAILS,
     Floats,
     SpectrumFile,
     SpectrumPixels,
     air_to_vacuum,
-    median_snr,
+    file_of_rows,
     number,
     text,
 )
@@ -84,31 +83,10 @@ def read_stack(path: Path, wavelengths_in: str | None = None) -> SpectrumFile:
             flux, ivar = flux[None], ivar[None]
     if not vacuum:
         wave = air_to_vacuum(wave)
-    rejected: list[tuple[int, str | None, str]] = []
-    details: dict[str, list[Any]] = {name: [] for name in DETAILS}
-    kept: list[int] = []
-    for row, native in enumerate(ids):
-        reason = _fault(native, ra[row], dec[row], flux[row], ivar[row])
-        if reason is not None:
-            rejected.append((row, native, reason))
-            continue
-        kept.append(row)
-        values = {
-            "wave_min_angstrom": float(wave[0]),
-            "wave_max_angstrom": float(wave[-1]),
-            "n_pixel": len(wave),
-            "sn_median": median_snr(flux[row], ivar[row]),
-            **{name: column[row] for name, column in further.items()},
-        }
-        for name in DETAILS:
-            details[name].append(values.get(name))
-    if not kept:
-        first = rejected[0][2] if rejected else "the file is empty"
-        raise GalbaseError(f"{path.name}: none of its {len(flux)} spectra can be loaded; the first: {first}.")
-    rows = np.array(kept, np.int64)
-    natives = [str(ids[row]) for row in kept]
-    return SpectrumFile(
-        FORMAT, len(flux), rows, natives, np.mod(ra[rows], 360.0), dec[rows], details, rejected
+    return file_of_rows(
+        path.name, FORMAT, ids, ra, dec, (wave, flux, ivar),
+        lambda row: _fault(ids[row], ra[row], dec[row], flux[row], ivar[row]),
+        lambda row: {name: column[row] for name, column in further.items()},
     )  # fmt: skip
 
 

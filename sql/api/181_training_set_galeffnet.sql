@@ -85,35 +85,3 @@ CROSS JOIN LATERAL api.selection_galeffnet(k.own_config_id, 'mpa-jhu') t;
 COMMENT ON VIEW api.training_set_galeffnet IS
     'The selection of the GalEffNet paper (Zhong et al. 2024, section 2.1) over all galaxies: who is in, and why '
     'the others are out. Labels are MPA-JHU''s, verdicts those of the newest configuration named galeffnet.';
-COMMENT ON COLUMN api.training_set_galeffnet.galaxy_id IS
-    'Galaxy [ucd: meta.id;meta.main]';
-COMMENT ON COLUMN api.training_set_galeffnet.ra IS
-    'Right ascension of the galaxy, ICRS [unit: deg] [ucd: pos.eq.ra;meta.main]';
-COMMENT ON COLUMN api.training_set_galeffnet."dec" IS
-    'Declination of the galaxy, ICRS [unit: deg] [ucd: pos.eq.dec;meta.main]';
-COMMENT ON COLUMN api.training_set_galeffnet.hpx29 IS
-    'HEALPix nested pixel of order 29 of the galaxy [ucd: pos.healpix]';
-COMMENT ON COLUMN api.training_set_galeffnet.observation_id IS
-    'The galaxy''s image [ucd: meta.id]';
-COMMENT ON COLUMN api.training_set_galeffnet.image_source_id IS
-    'Member at the image''s position [ucd: meta.id]';
-COMMENT ON COLUMN api.training_set_galeffnet.label_source_id IS
-    'Member that the labels belong to [ucd: meta.id]';
-COMMENT ON COLUMN api.training_set_galeffnet.label_origin IS
-    'Catalogue or method of the labels [ucd: meta.id]';
-COMMENT ON COLUMN api.training_set_galeffnet.log_mstar_fib IS
-    'log10 of stellar mass within 3 arcsec [solMass] [unit: ''dex''] [ucd: phys.mass]';
-COMMENT ON COLUMN api.training_set_galeffnet.log_ssfr_fib IS
-    'log10 of specific star formation rate within 3 arcsec [1/yr] [unit: ''dex''] [ucd: phys.SFR]';
-COMMENT ON COLUMN api.training_set_galeffnet.z IS
-    'Spectroscopic redshift [ucd: src.redshift]';
-COMMENT ON COLUMN api.training_set_galeffnet.sn_median IS
-    'Median signal-to-noise ratio per pixel of the spectrum [ucd: stat.snr;spect]';
-COMMENT ON COLUMN api.training_set_galeffnet.separation_arcsec IS
-    'Separation of the image''s source from the label''s [unit: arcsec] [ucd: pos.angDistance]';
-COMMENT ON COLUMN api.training_set_galeffnet.simulated IS
-    'Whether the image or the label is simulated [ucd: meta.code]';
-COMMENT ON COLUMN api.training_set_galeffnet.selected IS
-    'Whether the galaxy is in the selection [ucd: meta.code]';
-COMMENT ON COLUMN api.training_set_galeffnet.reason_out IS
-    'Why it is not; empty if it is [ucd: meta.note]';

@@ -65,33 +65,3 @@ CROSS JOIN LATERAL api.selection_exp(k.own_config_id) t;
 COMMENT ON VIEW api.exp_catalogue IS
     'The galaxies of GPM-ResNet''s EXP catalogue (A&A 694, A271, section 5.2) among all: who is in, and why the '
     'others are out. Verdicts are those of the newest configuration named gpm_resnet.';
-COMMENT ON COLUMN api.exp_catalogue.galaxy_id IS
-    'Galaxy [ucd: meta.id;meta.main]';
-COMMENT ON COLUMN api.exp_catalogue.ra IS
-    'Right ascension of the galaxy, ICRS [unit: deg] [ucd: pos.eq.ra;meta.main]';
-COMMENT ON COLUMN api.exp_catalogue."dec" IS
-    'Declination of the galaxy, ICRS [unit: deg] [ucd: pos.eq.dec;meta.main]';
-COMMENT ON COLUMN api.exp_catalogue.hpx29 IS
-    'HEALPix nested pixel of order 29 of the galaxy [ucd: pos.healpix]';
-COMMENT ON COLUMN api.exp_catalogue.source_id IS
-    'Legacy Survey member of the galaxy [ucd: meta.id]';
-COMMENT ON COLUMN api.exp_catalogue.observation_id IS
-    'The galaxy''s image [ucd: meta.id]';
-COMMENT ON COLUMN api.exp_catalogue.release IS
-    'RELEASE of the Legacy Survey: cameras and filters [ucd: meta.id]';
-COMMENT ON COLUMN api.exp_catalogue.brickid IS
-    'Brick of the Legacy Survey [ucd: meta.id]';
-COMMENT ON COLUMN api.exp_catalogue.objid IS
-    'Object within the brick [ucd: meta.id]';
-COMMENT ON COLUMN api.exp_catalogue.type IS
-    'Morphological model of the Legacy Survey [ucd: src.morph.type]';
-COMMENT ON COLUMN api.exp_catalogue.z_phot_median IS
-    'Photometric redshift, median of the distribution [ucd: src.redshift.phot]';
-COMMENT ON COLUMN api.exp_catalogue.mag_r IS
-    'AB magnitude in r, not dereddened [unit: mag] [ucd: phot.mag;em.opt.R]';
-COMMENT ON COLUMN api.exp_catalogue.simulated IS
-    'Whether the image or the catalogue row is simulated [ucd: meta.code]';
-COMMENT ON COLUMN api.exp_catalogue.selected IS
-    'Whether the galaxy is in the selection [ucd: meta.code]';
-COMMENT ON COLUMN api.exp_catalogue.reason_out IS
-    'Why it is not; empty if it is [ucd: meta.note]';

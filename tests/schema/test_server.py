@@ -93,7 +93,7 @@ def test_files_are_private_and_parents_untouched(folder: Path, config: Config) -
 
 
 def test_a_closed_parent_stays_closed(folder: Path) -> None:
-    """As with root's ``/root/.local/share``: whoever runs the server cannot enter the data directory."""
+    """Whoever runs the server cannot enter the data directory."""
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
     config = Config(data_dir=closed / "share" / "archive")
