@@ -102,6 +102,8 @@ def run_crossmatch(
     """
     with connect(config, autocommit=True) as connection, _only_one(connection, left, right):
         settle(connection)
+        # Releases loaded a moment ago have no statistics yet, and their plans would be those of empty tables.
+        connection.execute("ANALYZE archive.source")
         with connection.transaction():
             sides = find_sides(connection, left, right, options.epoch)
             number = open_crossmatch(connection, sides, options)
@@ -123,6 +125,7 @@ def run_crossmatch(
             run_id = ledger.start_run(connection, "crossmatch", recorded)
             finish(config, run_id, "done", "no unit was left to match")
         n_pair, n_matched = close_crossmatch(connection, number, sides, options, run_id)
+        connection.execute("ANALYZE archive.crossmatch")
     return CrossmatchReport(left, right, options, sides.n_left, sides.n_right, n_pair, n_matched, len(units), n_before)
 
 

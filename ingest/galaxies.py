@@ -29,7 +29,8 @@ class GalaxyCount:
     members_written: int
 
 
-# Nearest partner on both sides of each crossmatch; ties go to the lower id, so that the answer is always the same.
+# Nearest partner on both sides of each crossmatch; ties go to the lower id, so that the answer is always the same. No
+# join: planned without statistics, right after a first crossmatch, that took time with the square of the pairs.
 _LINK = """
 CREATE TEMP TABLE galbase_link ON COMMIT DROP AS
 WITH from_left AS (
@@ -42,7 +43,7 @@ WITH from_left AS (
     ORDER BY crossmatch_run_id, right_source_id, separation_arcsec, left_source_id
 )
 SELECT left_source_id AS a, right_source_id AS b
-FROM from_left JOIN from_right USING (crossmatch_run_id, left_source_id, right_source_id)
+FROM (TABLE from_left INTERSECT TABLE from_right) both_ways
 """
 
 _NEIGHBOUR = """

@@ -107,7 +107,9 @@ def break_age(survey: SurveyFiles, plots: Path) -> list[Check]:
     )  # fmt: skip
     if age is not None:
         rank = _rank(clean[good], age[good])
-        checks.append(Check("rank correlation D4000n - log age", rank, 0.8, 0.0, _KAUFFMANN, int(good.sum()), "above"))
+        n = int(good.sum())
+        error = (1 - rank**2) / np.sqrt(n)
+        checks.append(Check("rank correlation D4000n - log age", rank, 0.8, 2 * error, _KAUFFMANN, n, "above"))
         old = good & (age > 9.8)
         if old.sum() >= 15:
             value = float(np.median(clean[old]))
