@@ -110,7 +110,7 @@ def run_training(url: str, request: TrainingRequest, on_epoch: OnEpoch | None = 
         "test": score(sample, found["test"], conformal, request.seed),
         "n": {part: len(sample.rows(part)) for part in SPLITS},
         "history": result.history,
-        "training": training_config(request.mode, request.preset, request.epochs).to_mapping(),
+        "training": training_config(request.family, request.mode, request.preset, request.epochs).to_mapping(),
         "seed": request.seed,
         "n_parameter": network.n_parameter,
         "pretrained_sha256": pretrained,
@@ -206,7 +206,7 @@ def _fit(
     for part in ("train", "validation"):
         rows = sample.rows(part)
         parts.append((_inputs(sample, recipe, rows), scaler.scale(sample.label[rows]).astype(np.float32)))
-    config = training_config(request.mode, request.preset, request.epochs)
+    config = training_config(request.family, request.mode, request.preset, request.epochs)
     return fit(network, parts[0], parts[1], config, request.seed, on_epoch)
 
 

@@ -89,7 +89,7 @@ def _forward(
     rest = {name: batch[name] for name in network.head_inputs}
     # Keras traces a model at its first call and does not expect two threads there.
     with _LOCK:
-        feature = np.asarray(network.backbone.predict_on_batch(batch["image"]))
+        feature = np.asarray(network.backbone.predict_on_batch({name: batch[name] for name in network.backbone_inputs}))
         value, embedding = (np.asarray(a) for a in network.head.predict_on_batch({"feature": feature, **rest}))
         passes = [
             np.asarray(network.head.predict_on_batch({"feature": feature * masks[:, k], **rest})[0])

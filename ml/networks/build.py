@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from galbase.ml.networks.galeffnet import build_galeffnet
+from galbase.ml.networks.gpm_resnet import build_gpm_resnet
 from galbase.ml.networks.network import Network
 from galbase.schema.errors import UsageError
 
 Builder = Callable[[str, Mapping[str, Any]], Network]
 
-FAMILIES: dict[str, Builder] = {"galeffnet": build_galeffnet}
+FAMILIES: dict[str, Builder] = {"galeffnet": build_galeffnet, "gpm_resnet": build_gpm_resnet}
 
 
 def build(family: str, preset: str, options: Mapping[str, Any]) -> Network:

@@ -48,6 +48,11 @@ class Network:
         return tuple(name for name in self.input_shapes if name == "scalar")
 
     @property
+    def backbone_inputs(self) -> tuple[str, ...]:
+        """Names of the inputs that the backbone reads."""
+        return tuple(name for name in self.input_shapes if name not in self.head_inputs)
+
+    @property
     def n_parameter(self) -> int:
         """Number of weights, those that are not trained included."""
         return int(self.training.count_params())

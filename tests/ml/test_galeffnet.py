@@ -50,7 +50,7 @@ def test_small_presets_have_the_same_shape(preset: str) -> None:
         "scalar": rng.random((4, 3), np.float32),
     }
     whole = network.training.predict_on_batch(inputs)
-    feature = network.backbone.predict_on_batch(inputs["image"])
+    feature = network.backbone.predict_on_batch({"image": inputs["image"]})
     value, embedding = network.head.predict_on_batch({"feature": feature, "scalar": inputs["scalar"]})
     assert value == pytest.approx(whole, abs=1e-6)
     assert embedding.shape == (4, network.embedding_dim)

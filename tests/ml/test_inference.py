@@ -48,7 +48,7 @@ def test_values_are_the_networks_in_the_propertys_unit(network: Network) -> None
 
 def test_mc_error_is_the_spread_of_ten_masked_passes(network: Network) -> None:
     image = np.random.default_rng(2).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
-    feature = network.backbone.predict_on_batch(image)
+    feature = network.backbone.predict_on_batch({"image": image})
     masks = dropout_mask("key", 77, 10, network.n_feature, network.dropout)
     passes = np.stack([network.head.predict_on_batch({"feature": feature * mask})[0][0] for mask in masks])
     found = infer(network, SCALER, {"image": image}, [77], "key")

@@ -1,0 +1,81 @@
+"""Joins the maps of an image to a head: pooled, thinned by dropout, embedded, one output a property."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from galbase.ml.backend import keras
+from galbase.ml.networks.network import Network
+from galbase.ml.networks.options import ImageOptions
+
+layers = keras.layers
+
+
+def image_network(
+    name: str,
+    image: Any,
+    maps: Any,
+    options: ImageOptions,
+    *,
+    width: int,
+    dropout: float = 0.0,
+    dense_l2: float = 0.0,
+) -> Network:
+    """A network from the maps of its backbone.
+
+    Parameters
+    ----------
+    name : str
+        Name of the family.
+    image : (n, size_px, size_px, n_band) tensor
+        The input.
+    maps : (n, height, width, n_feature) tensor
+    options : ImageOptions
+    width : int
+        Width of the dense layer with ReLU before the outputs: the embedding.
+    dropout : float
+        Rate of the dropout on the pooled features.
+    dense_l2 : float
+        L2 penalty of the dense layer.
+    """
+    feature = layers.GlobalAveragePooling2D(name="pool")(maps)
+    n_feature = int(feature.shape[-1])
+    inputs = {"image": image}
+    shapes: dict[str, tuple[int, ...]] = {"image": (options.size_px, options.size_px, options.n_band)}
+    if options.n_scalar:
+        inputs["scalar"] = layers.Input((options.n_scalar,), name="scalar")
+        shapes["scalar"] = (options.n_scalar,)
+    head = _head(n_feature, width, dense_l2, options)
+    dropped = layers.Dropout(dropout, name="dropout")(feature)
+    rest = {key: value for key, value in inputs.items() if key != "image"}
+    output, _ = head({"feature": dropped, **rest})
+    return Network(
+        training=keras.Model(inputs, output, name=name),
+        backbone=keras.Model({"image": image}, feature, name="backbone"),
+        head=head,
+        n_feature=n_feature,
+        embedding_dim=width,
+        dropout=dropout,
+        input_shapes=shapes,
+        properties=options.properties,
+    )
+
+
+def _head(n_feature: int, width: int, dense_l2: float, options: ImageOptions) -> Any:
+    """Dense layer and one output a property, on features that dropout has already thinned."""
+    feature = layers.Input((n_feature,), name="feature")
+    inputs = {"feature": feature}
+    joined = feature
+    if options.n_scalar:
+        inputs["scalar"] = layers.Input((options.n_scalar,), name="scalar")
+        joined = layers.Concatenate(name="join")([feature, inputs["scalar"]])
+    penalty = keras.regularizers.L2(dense_l2) if dense_l2 else None
+    embedding = layers.Dense(width, activation="relu", kernel_regularizer=penalty, name="embedding")(joined)
+    outputs = [layers.Dense(1, name=name)(embedding) for name in options.properties]
+    merged = layers.Concatenate(name="property")(outputs) if len(outputs) > 1 else outputs[0]
+    return keras.Model(inputs, [merged, embedding], name="head")
+
+
+def scaled(image: Any, options: ImageOptions) -> Any:
+    """The image with values of order one."""
+    return layers.Rescaling(1.0 / 255.0 if options.pixel_range == "uint8" else 1.0, name="scale")(image)
