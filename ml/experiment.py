@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from galbase.ml import backend
 from galbase.ml.baselines import boosted_trees, mean_prediction
-from galbase.ml.calibration import ConformalBins, calibrate
+from galbase.ml.calibration import MIN_RESIDUAL, ConformalBins, calibrate
 from galbase.ml.dataset import image_files, load_inputs
 from galbase.ml.domain import Domain
 from galbase.ml.inference import Inference, infer
@@ -87,10 +87,11 @@ def run_training(url: str, request: TrainingRequest, on_epoch: OnEpoch | None = 
         recipe = recipe_of_mode(request.mode)
         sample = load_sample(connection, training_set, recipe)
     loaded = time.perf_counter()
-    if not len(sample.rows("calibration")):
+    n_calibration = len(sample.rows("calibration"))
+    if n_calibration < MIN_RESIDUAL:
         raise GalbaseError(
-            f"training set {training_set.name!r} has no calibration split, so no interval could be given; create one "
-            "with four --fractions, such as 55:10:5:30."
+            f"training set {training_set.name!r} has {n_calibration} images to calibrate on, and intervals need "
+            f"{MIN_RESIDUAL}: create a larger one, or one with a larger third of four --fractions, such as 50:10:10:30."
         )
     recipe = recipe.fitted(sample.scalar[sample.rows("train")])
     options = network_options(request, training_set, recipe)
