@@ -97,6 +97,12 @@ def run_training(url: str, request: TrainingRequest, on_epoch: OnEpoch | None = 
     options = network_options(request, training_set, recipe)
     backend.make_deterministic(request.seed)
     network = build(request.family, request.preset, options)
+    missing = sorted(set(network.input_shapes) - {"image", "scalar"})
+    if missing:
+        raise GalbaseError(
+            f"family {request.family} reads {' and '.join(missing)}, which training sets do not hold yet; families of "
+            "one image can be trained."
+        )
     pretrained = None if request.weights_path is None else load_backbone(network, Path(request.weights_path))
     scaler = LabelScaler.fit(sample.label[sample.rows("train")])
     result = _fit(network, sample, recipe, scaler, request, on_epoch)

@@ -18,6 +18,7 @@ from galbase.schema.errors import GalbaseError
 Inputs = dict[str, npt.NDArray[np.float32]]
 OnEpoch = Callable[[int, dict[str, float]], None]
 _STEP_EPOCHS = 10
+_HUBER_DELTA = 0.001
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class TrainingConfig:
         ``constant``; ``cosine``: falls to a hundredth of itself as a cosine (Loshchilov & Hutter 2017); ``step``: a
         tenth after every ten epochs.
     loss : str
-        ``mae`` or ``mse``.
+        ``mae``, ``mse`` or ``huber`` (delta 0.001, GaLNet).
     patience : int
         Stop after this many epochs without progress.
     min_delta : float
@@ -62,10 +63,16 @@ class TrainingConfig:
         return asdict(self)
 
 
-# What the papers say: GalEffNet, section 3.1; GPM-ResNet, section 3.2, which names no early stop.
+_STARS = TrainingConfig(epochs=100, batch_size=32, learning_rate=1e-4, loss="mse", patience=100)
+# What the papers say: GalEffNet, section 3.1; GPM-ResNet, section 3.2; MMLforGalAM, section 3.5; of these the last two
+# name no early stop. GaLNet names no rate: Adam's own.
 _PUBLISHED = {
     "galeffnet": TrainingConfig(),
     "gpm_resnet": TrainingConfig(learning_rate=0.01, decay="step", loss="mse", patience=50),
+    "mmlforgalam_m1": _STARS,
+    "mmlforgalam_m3": _STARS,
+    "mmlforgalam_m4": _STARS,
+    "galnet": TrainingConfig(learning_rate=1e-3, loss="huber", patience=50),
 }
 
 
@@ -105,6 +112,10 @@ def training_config(family: str, mode: str, preset: str, epochs: int | None = No
             augment=improved,
         )
     return base if epochs is None else replace(base, epochs=epochs)
+
+
+def _loss(config: TrainingConfig) -> Any:
+    return keras.losses.Huber(delta=_HUBER_DELTA) if config.loss == "huber" else config.loss
 
 
 def _rate(config: TrainingConfig, n_step: int) -> Any:
@@ -169,7 +180,7 @@ def fit(
             f"{len(train[1])} images to train and {len(validation[1])} to validate on: choose a training set with both."
         )
     batches = TrainingBatches(train[0], train[1], config.batch_size, seed, config.augment)
-    network.training.compile(optimizer=keras.optimizers.Adam(_rate(config, len(batches))), loss=config.loss)
+    network.training.compile(optimizer=keras.optimizers.Adam(_rate(config, len(batches))), loss=_loss(config))
     callbacks = [
         keras.callbacks.TerminateOnNaN(),
         keras.callbacks.EarlyStopping(

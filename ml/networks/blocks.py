@@ -59,7 +59,7 @@ def channel_attention(maps: Any, name: str, kernel: int | None = None) -> Any:
     return layers.Multiply(name=f"{name}_scale")([maps, weight])
 
 
-class DropBlock(layers.Layer):  # type: ignore[misc]
+class DropBlock(keras.layers.Layer):  # type: ignore[misc]
     """Drops squares of a map while training (Ghiasi, Lin & Le 2018, NeurIPS 31, algorithm 1), a channel by itself.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from galbase.ml.backend import keras
@@ -45,7 +46,7 @@ def image_network(
     if options.n_scalar:
         inputs["scalar"] = layers.Input((options.n_scalar,), name="scalar")
         shapes["scalar"] = (options.n_scalar,)
-    head = _head(n_feature, width, dense_l2, options)
+    head = head_model(n_feature, width, dense_l2, options.properties, options.n_scalar)
     dropped = layers.Dropout(dropout, name="dropout")(feature)
     rest = {key: value for key, value in inputs.items() if key != "image"}
     output, _ = head({"feature": dropped, **rest})
@@ -61,17 +62,32 @@ def image_network(
     )
 
 
-def _head(n_feature: int, width: int, dense_l2: float, options: ImageOptions) -> Any:
-    """Dense layer and one output a property, on features that dropout has already thinned."""
+def head_model(n_feature: int, width: int | None, dense_l2: float, properties: Sequence[str], n_scalar: int = 0) -> Any:
+    """Dense layer and one output a property, on features that dropout has already thinned.
+
+    Parameters
+    ----------
+    n_feature : int
+        Width of input ``feature``.
+    width : int or None
+        Width of the dense layer with ReLU, the embedding; None for none: the features are the embedding.
+    dense_l2 : float
+        L2 penalty of that layer.
+    properties : sequence of str
+    n_scalar : int
+        Width of input ``scalar``, joined to the features; 0 for none.
+    """
     feature = layers.Input((n_feature,), name="feature")
     inputs = {"feature": feature}
     joined = feature
-    if options.n_scalar:
-        inputs["scalar"] = layers.Input((options.n_scalar,), name="scalar")
+    if n_scalar:
+        inputs["scalar"] = layers.Input((n_scalar,), name="scalar")
         joined = layers.Concatenate(name="join")([feature, inputs["scalar"]])
-    penalty = keras.regularizers.L2(dense_l2) if dense_l2 else None
-    embedding = layers.Dense(width, activation="relu", kernel_regularizer=penalty, name="embedding")(joined)
-    outputs = [layers.Dense(1, name=name)(embedding) for name in options.properties]
+    embedding = joined
+    if width is not None:
+        penalty = keras.regularizers.L2(dense_l2) if dense_l2 else None
+        embedding = layers.Dense(width, activation="relu", kernel_regularizer=penalty, name="embedding")(joined)
+    outputs = [layers.Dense(1, name=name)(embedding) for name in properties]
     merged = layers.Concatenate(name="property")(outputs) if len(outputs) > 1 else outputs[0]
     return keras.Model(inputs, [merged, embedding], name="head")
 

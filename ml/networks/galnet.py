@@ -1,0 +1,90 @@
+"""GaLNet: parameters of a Sersic profile from a stamp and its PSF.
+
+The GaLNet paper gives the inputs (stamps of 61x61 and PSFs of 25x25 pixels), two convolutional branches that are
+fused, and seven outputs, but no widths of layers: those here are ours, pairs of 3x3 convolutions and poolings of 2x2
+(Simonyan & Zisserman 2015, arXiv:1409.1556).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from galbase.ml.backend import keras
+from galbase.ml.networks.image_network import head_model
+from galbase.ml.networks.network import Network
+from galbase.ml.networks.options import ImageOptions, check_preset
+
+layers = keras.layers
+
+# magnitude, half-light radius, Sersic index, axis ratio, position angle, and the centre's distance from the stamp's
+PUBLISHED = ("mag", "re_px", "sersic_n", "q", "pa_deg", "dx_px", "dy_px")
+# (e cos 2 PA, e sin 2 PA) has no jump where the angle begins anew, and logarithms make errors of all sizes alike
+IMPROVED = ("mag", "log_re_px", "log_sersic_n", "e1", "e2", "dx_px", "dy_px")
+# widths of the stamp's and of the PSF's branch, of the dense layers
+_SIZES = {
+    "tiny": ((8, 16, 24, 32), (4, 8, 16), (64, 64)),
+    "small": ((16, 32, 48, 64), (8, 16, 32), (192, 128)),
+    "paper": ((32, 64, 128, 256), (16, 32, 64), (1024, 512)),
+}
+
+
+@dataclass(frozen=True)
+class GalnetOptions(ImageOptions):
+    """Options of GaLNet.
+
+    Parameters
+    ----------
+    properties : tuple of str
+        `PUBLISHED` or `IMPROVED`, or any of one's own.
+    psf_px : int
+        Side of the PSF's image.
+    """
+
+    properties: tuple[str, ...] = PUBLISHED
+    size_px: int = 61
+    n_band: int = 1
+    pixel_range: str = "unit"
+    psf_px: int = 25
+
+
+def build_galnet(preset: str, options: Mapping[str, Any]) -> Network:
+    """Build GaLNet with fresh weights; see `GalnetOptions`.
+
+    Raises
+    ------
+    UsageError
+        If the preset or an option does not exist.
+    """
+    check_preset("GaLNet", preset)
+    chosen = GalnetOptions.from_mapping("GaLNet", options)
+    of_stamp, of_psf, dense = _SIZES[preset]
+    image = layers.Input((chosen.size_px, chosen.size_px, chosen.n_band), name="image")
+    psf = layers.Input((chosen.psf_px, chosen.psf_px, chosen.n_band), name="psf")
+    joined = layers.Concatenate(name="fuse")([_branch(image, of_stamp, "stamp"), _branch(psf, of_psf, "psf")])
+    feature = layers.Dense(dense[0], activation="relu", name="dense")(joined)
+    inputs = {"image": image, "psf": psf}
+    head = head_model(dense[0], dense[1], 0.0, chosen.properties)
+    output, _ = head({"feature": feature})
+    return Network(
+        training=keras.Model(inputs, output, name="galnet"),
+        backbone=keras.Model(inputs, feature, name="backbone"),
+        head=head,
+        n_feature=dense[0],
+        embedding_dim=dense[1],
+        dropout=0.0,
+        input_shapes={key: tuple(value.shape[1:]) for key, value in inputs.items()},
+        properties=chosen.properties,
+    )
+
+
+def _branch(maps: Any, widths: tuple[int, ...], name: str) -> Any:
+    """Pairs of convolutions, each pair followed by a pooling; as a vector."""
+    for block, width in enumerate(widths):
+        for index in range(2):
+            maps = layers.Conv2D(width, 3, padding="same", activation="relu", name=f"{name}_block{block}_conv{index}")(
+                maps
+            )
+        maps = layers.MaxPooling2D(2, name=f"{name}_block{block}_pool")(maps)
+    return layers.Flatten(name=f"{name}_flatten")(maps)
