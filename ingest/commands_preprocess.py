@@ -19,6 +19,7 @@ def preprocess(
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Workers if there is no scheduler [one a core].")] = None,
+    cache: Annotated[bool, typer.Option(help="Keep the stamps of kept images on disk, for training.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Report as one JSON object.")] = False,
 ) -> None:
     """Judge images: target, size, blends; only those without a current verdict are computed.
@@ -39,6 +40,7 @@ def preprocess(
             scheduler=scheduler or settings.scheduler,
             workers=workers,
             progress=progress,
+            cache=cache,
         )
     payload = {
         "release": release,
@@ -48,7 +50,11 @@ def preprocess(
         "units": report.n_unit,
         "images_judged": report.n_row,
         "images_kept": report.n_kept,
+        "stamps_cached": report.cache.n_stamp,
+        "stamp_bytes": report.cache.n_byte,
     }
+    if report.cache.problem:
+        console.note(f"not all stamps were cached: {report.cache.problem}. `galbase cache fill` makes up for it.")
     if as_json:
         console.report({**payload, "flags": dict(report.flags)}, as_json=True)
         return

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 
+from galbase.ingest.cache_fill import STEP as FILL_STEP
+from galbase.ingest.cache_fill import FillReport, fill_unit, lacking_units
+from galbase.ingest.cache_size import expected_size
 from galbase.ingest.preprocess.config import PreprocessConfig
 from galbase.ingest.preprocess_store import STEP, UnitReport, ensure_config, find_config, process_unit, stale_units
+from galbase.ingest.stamp_cache import CacheReport, usable
+from galbase.schema.cache_folder import make_cache_folder
 from galbase.schema.config import Config
-from galbase.schema.console import Progress
+from galbase.schema.console import Progress, note
 from galbase.schema.database import connect
 from galbase.schema.errors import GalbaseError, UsageError
 from galbase.schema.jobs import LEASE_SECONDS, Batch, cluster, run_batch
-from galbase.schema.ledger import WorkUnit
+from galbase.schema.ledger import StaleUnit, WorkUnit
 
 # Below this many images starting worker processes costs more than they save.
 SMALL_JOB = 200
@@ -36,6 +41,8 @@ class PreprocessReport:
         Units of work, images judged, images kept.
     flags : mapping of str to int
         Images judged by flag name.
+    cache : CacheReport
+        Stamps written to the cache.
     """
 
     run_id: int | None
@@ -44,6 +51,7 @@ class PreprocessReport:
     n_row: int = 0
     n_kept: int = 0
     flags: Mapping[str, int] = field(default_factory=dict)
+    cache: CacheReport = field(default_factory=CacheReport)
 
 
 def run_preprocess(
@@ -56,6 +64,7 @@ def run_preprocess(
     workers: int | None = None,
     progress: Progress | None = None,
     lease_seconds: float = LEASE_SECONDS,
+    cache: bool = True,
 ) -> PreprocessReport:
     """Give every image that lacks one a current verdict, and leave all others untouched.
 
@@ -77,6 +86,8 @@ def run_preprocess(
         Told the number of images and each that is done.
     lease_seconds : float
         After this time another worker may take over a unit.
+    cache : bool
+        Write the stamps of kept images to the cache, where `config.cache_dir` wants one; their size is told before.
 
     Raises
     ------
@@ -92,26 +103,89 @@ def run_preprocess(
         units = stale_units(connection, config_id, preprocess, release)
         if not units:
             return PreprocessReport(None, config_id)
+        folder = make_cache_folder(connection, config) if cache else None
+        if folder is not None:
+            n_image = sum(unit.n_row for unit in units)
+            note(expected_size(connection, config_id, preprocess, n_image, judged=False).text(folder))
     recorded = {"release": release, "preset": name, "hash": preprocess.hash(), "parameters": preprocess.to_dict()}
-    batch = Batch(
-        "preprocess", STEP, recorded, units, judge_unit, (config_id, preprocess.to_dict()), UnitReport(), lease_seconds
-    )
-    small = sum(unit.n_row for unit in units) < SMALL_JOB
-    # Processes rather than threads, since deblending holds Python's lock.
-    n_process = workers or (1 if small else len(os.sched_getaffinity(0)))
-    with cluster(scheduler, processes=n_process) as client:
+    arguments = (config_id, preprocess.to_dict(), None if folder is None else str(folder))
+    batch = Batch("preprocess", STEP, recorded, units, judge_unit, arguments, UnitReport(), lease_seconds)
+    with cluster(scheduler, processes=workers or _n_process(units)) as client:
         run_id, report = run_batch(
             config, client, batch, progress, lambda it: f"{it.n_row} images judged, {it.n_kept} kept"
         )
     flags = dict(sorted(report.flags.items()))
-    return PreprocessReport(run_id, config_id, len(units), report.n_row, report.n_kept, flags)
+    return PreprocessReport(run_id, config_id, len(units), report.n_row, report.n_kept, flags, report.cache)
+
+
+def _n_process(units: Sequence[StaleUnit]) -> int:
+    small = sum(unit.n_row for unit in units) < SMALL_JOB
+    # Processes rather than threads, since deblending holds Python's lock.
+    return 1 if small else len(os.sched_getaffinity(0))
 
 
 def judge_unit(
-    connection: psycopg.Connection[Any], unit: WorkUnit, config_id: int, options: Mapping[str, Any]
+    connection: psycopg.Connection[Any],
+    unit: WorkUnit,
+    config_id: int,
+    options: Mapping[str, Any],
+    cache: str | None = None,
 ) -> UnitReport:
     """Judge a claimed unit on a worker; options travel as a dict, so that an unknown one is refused there too."""
-    return process_unit(connection, unit, config_id, PreprocessConfig.from_dict(options))
+    return process_unit(connection, unit, config_id, PreprocessConfig.from_dict(options), usable(cache))
+
+
+def fill_cache(
+    config: Config,
+    *,
+    release: str | None,
+    preprocess: PreprocessConfig,
+    verify: bool = False,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> FillReport:
+    """Cache the stamps of kept images that the cache lacks; their size is told before.
+
+    Parameters
+    ----------
+    config, release, scheduler, workers, progress
+        As of `run_preprocess`.
+    preprocess : PreprocessConfig
+        Configuration whose verdicts are there.
+    verify : bool
+        Read every cached file and compare its hash first.
+
+    Raises
+    ------
+    GalbaseError
+        If there is no cache, no such release or scheduler, no verdict of the configuration, or if units failed.
+    """
+    with connect(config) as connection:
+        _check_release(connection, release)
+        config_id = find_config(connection, preprocess)
+        if config_id is None:
+            raise GalbaseError("no image was judged with this configuration; run `galbase preprocess` first.")
+        folder = make_cache_folder(connection, config)
+        if folder is None:
+            raise GalbaseError("cache_dir is 'none': there is no cache to fill; set GALBASE_CACHE_DIR to a folder.")
+        units = lacking_units(connection, folder, config_id, release, verify)
+        if not units:
+            return FillReport()
+        n_image = sum(unit.n_row for unit in units)
+        note(expected_size(connection, config_id, preprocess, n_image, judged=True).text(folder))
+    recorded = {"release": release, "hash": preprocess.hash(), "parameters": preprocess.to_dict(), "verify": verify}
+    arguments = (config_id, preprocess.to_dict(), str(folder))
+    batch = Batch("stamps", FILL_STEP, recorded, units, fill_task, arguments, FillReport())
+    with cluster(scheduler, processes=workers or _n_process(units)) as client:
+        return run_batch(config, client, batch, progress, lambda it: f"{it.n_row} stamps cached")[1]
+
+
+def fill_task(
+    connection: psycopg.Connection[Any], unit: WorkUnit, config_id: int, options: Mapping[str, Any], cache: str
+) -> FillReport:
+    """Fill a claimed unit on a worker."""
+    return fill_unit(connection, unit, config_id, PreprocessConfig.from_dict(options), usable(cache))
 
 
 def count_stale(config: Config, *, release: str | None, preprocess: PreprocessConfig) -> int:

@@ -17,9 +17,13 @@ import psycopg
 from psycopg import sql
 
 from galbase.ingest.preprocess.config import PreprocessConfig
+from galbase.ingest.preprocess.ellipse import Ellipse
 from galbase.ingest.preprocess.judge import ALGORITHM_VERSIONS, preprocess_cutout
 from galbase.ingest.preprocess.pixels import Cutouts, pixel_hash, read_cutouts, rows_per_unit
+from galbase.ingest.preprocess.stamp import FramedTarget, frame_target
+from galbase.ingest.preprocess.stamp_file import Stamp
 from galbase.ingest.preprocess.verdict import Verdict
+from galbase.ingest.stamp_cache import CachePlace, CacheReport, discard, record, write_stamps
 from galbase.schema.bulk import upsert
 from galbase.schema.errors import GalbaseError
 from galbase.schema.files import file_facts
@@ -55,15 +59,18 @@ _CHOSEN = sql.SQL(
 
 @dataclass(frozen=True)
 class UnitReport:
-    """What a unit did: verdicts computed, images kept, images by flag name."""
+    """What a unit did: verdicts computed, images kept, images by flag name, and stamps cached."""
 
     n_row: int = 0
     n_kept: int = 0
     flags: Counter[str] = field(default_factory=Counter)
+    cache: CacheReport = field(default_factory=CacheReport)
 
     def __add__(self, other: UnitReport) -> UnitReport:
         """Both together."""
-        return UnitReport(self.n_row + other.n_row, self.n_kept + other.n_kept, self.flags + other.flags)
+        return UnitReport(
+            self.n_row + other.n_row, self.n_kept + other.n_kept, self.flags + other.flags, self.cache + other.cache
+        )
 
 
 @dataclass(frozen=True)
@@ -170,7 +177,11 @@ def stale_units(
 
 
 def process_unit(
-    connection: psycopg.Connection[Any], unit: WorkUnit, config_id: int, config: PreprocessConfig
+    connection: psycopg.Connection[Any],
+    unit: WorkUnit,
+    config_id: int,
+    config: PreprocessConfig,
+    cache: Path | None = None,
 ) -> UnitReport:
     """Read a unit's images, judge those whose verdict is not current, and write all of it in one transaction.
 
@@ -182,6 +193,8 @@ def process_unit(
         Claimed by this worker.
     config_id, config
         The stored configuration and its number.
+    cache : Path, optional
+        The cache folder that stamps of kept images go to; none when None.
 
     Raises
     ------
@@ -196,6 +209,8 @@ def process_unit(
     report = UnitReport()
     rows: list[tuple[Any, ...]] = []
     hashes: list[tuple[int, str]] = []
+    judged: list[int] = []
+    stamps: list[Stamp] = []
     if images:
         _check_unchanged(file)
         first = images[0].row_index
@@ -211,7 +226,20 @@ def process_unit(
             verdict = _judge(pixels, cutouts, image, file.path, config)
             rows.append(_row(image.observation_id, config_id, verdict, wanted))
             report.flags.update(str(flag.name) for flag in verdict.flag)
-        report = UnitReport(len(rows), sum(bool(row[3]) for row in rows), report.flags)
+            judged.append(image.row_index)
+            if cache is not None and verdict.kept and verdict.ellipse is not None:
+                target = verdict.framed or _framed(pixels, cutouts, image, verdict.ellipse, config)
+                stamps.append(Stamp(image.row_index, wanted, target))
+    place = written = None
+    if cache is not None and judged:
+        size = rows_per_unit(file.path, file.fmt)
+        start = unit.row_start // size * size
+        place = CachePlace(cache, config_id, config, unit.data_file_id, start, start + size)
+        written = write_stamps(connection, place, stamps, judged)
+    report = UnitReport(
+        len(rows), sum(bool(row[3]) for row in rows), report.flags, written.report if written else CacheReport()
+    )
+    replaced: list[str] = []
     with connection.transaction():
         _refuse_other_content(connection, unit.data_file_id, file)
         if rows:
@@ -226,7 +254,11 @@ def process_unit(
                 "FROM unnest(%s::bigint[], %s::text[]) AS v (id, digest) WHERE o.observation_id = v.id",
                 ([observation for observation, _ in hashes], [digest for _, digest in hashes]),
             )
+        if place is not None and written is not None:
+            replaced = record(connection, place, written)
         complete(connection, unit, len(rows))
+    if cache is not None:
+        discard(cache, replaced)
     return report
 
 
@@ -294,6 +326,13 @@ def _judge(
             f"{path} has {pixels.shape[2]} bands and was registered with {', '.join(bands)}; ingest it anew."
         )
     return preprocess_cutout(pixels, bands, image.pixel_scale_arcsec, image.is_display, config)
+
+
+def _framed(
+    pixels: npt.NDArray[np.float32], cutouts: Cutouts, image: _ImageRow, ellipse: Ellipse, config: PreprocessConfig
+) -> FramedTarget:
+    bands = cutouts.bands if image.is_display else image.bands
+    return frame_target(pixels, bands, image.pixel_scale_arcsec, image.is_display, ellipse, config)
 
 
 def _row(observation_id: int, config_id: int, verdict: Verdict, digest: str) -> tuple[Any, ...]:

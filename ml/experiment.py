@@ -51,6 +51,8 @@ class Sample:
         Raw.
     feature : (n, n_feature) float64 or None
         Catalogue features for the baselines.
+    n_cached : int
+        Images whose stamps came from the cache.
     """
 
     observation_id: npt.NDArray[np.int64]
@@ -59,13 +61,16 @@ class Sample:
     image: Float32
     scalar: Float32
     feature: Array | None
+    n_cached: int = 0
 
     def rows(self, split: str) -> npt.NDArray[np.intp]:
         """Positions of a split's rows."""
         return np.flatnonzero(self.split == split)
 
 
-def run_training(url: str, request: TrainingRequest, on_epoch: OnEpoch | None = None) -> dict[str, Any]:
+def run_training(
+    url: str, request: TrainingRequest, on_epoch: OnEpoch | None = None, cache: Path | None = None
+) -> dict[str, Any]:
     """Train, calibrate, score and register; runs on a Dask worker.
 
     Parameters
@@ -75,6 +80,8 @@ def run_training(url: str, request: TrainingRequest, on_epoch: OnEpoch | None = 
     request : TrainingRequest
     on_epoch : callable, optional
         Called after each epoch with its number and losses.
+    cache : Path, optional
+        The archive's cache folder; none when None.
 
     Returns
     -------
@@ -85,7 +92,7 @@ def run_training(url: str, request: TrainingRequest, on_epoch: OnEpoch | None = 
     with connect_url(url) as connection:
         training_set = find_training_set(connection, request.training_set)
         recipe = recipe_of_mode(request.mode)
-        sample = load_sample(connection, training_set, recipe)
+        sample = load_sample(connection, training_set, recipe, cache)
     loaded = time.perf_counter()
     n_calibration = len(sample.rows("calibration"))
     if n_calibration < MIN_RESIDUAL:
@@ -122,6 +129,7 @@ def run_training(url: str, request: TrainingRequest, on_epoch: OnEpoch | None = 
         "n_parameter": network.n_parameter,
         "pretrained_sha256": pretrained,
         "images_per_second": result.images_per_second,
+        "stamps_from_cache": sample.n_cached,
         "seconds": {
             "load": loaded - start,
             "fit": result.seconds,
@@ -151,21 +159,23 @@ def run_training(url: str, request: TrainingRequest, on_epoch: OnEpoch | None = 
     return {"model_id": model_id, "name": request.name, **metrics}
 
 
-def load_sample(connection: Any, training_set: TrainingSet, recipe: Recipe) -> Sample:
+def load_sample(connection: Any, training_set: TrainingSet, recipe: Recipe, cache: Path | None = None) -> Sample:
     """Read labels, stamps and catalogue features of a training set; members on the seam are left out."""
     images, split = members(connection, training_set)
     used = {
         image.observation_id: (image.label, part) for image, part in zip(images, split, strict=True) if part in SPLITS
     }
     files = image_files(connection, list(used), training_set.preprocess_config_id)
-    observation_id, stamps, scalar = load_inputs(files, training_set.preprocess, recipe)
+    loaded = load_inputs(files, training_set.preprocess, recipe, cache)
+    observation_id = loaded.observation_id
     return Sample(
         observation_id=np.array(observation_id, dtype=np.int64),
         split=np.array([used[each][1] for each in observation_id], dtype=np.str_),
         label=np.array([used[each][0] for each in observation_id], dtype=np.float64),
-        image=stamps,
-        scalar=scalar,
+        image=loaded.image,
+        scalar=loaded.scalar,
         feature=photometry(connection, observation_id),
+        n_cached=loaded.n_cached,
     )
 
 

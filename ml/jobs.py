@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import uuid
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galbase.ml.model_store import LoadedModel, ModelRecord, build_embedding_index, find_model, load_model
 from galbase.ml.prediction_store import STEP, UnitReport, predict_unit
 from galbase.ml.refresh import ModelPlan, RefreshReport, plan, step_named
 from galbase.schema import ledger
+from galbase.schema.cache_folder import cache_folder
 from galbase.schema.console import progress
 from galbase.schema.database import connect, connect_url, database_url
 from galbase.schema.errors import GalbaseError, UsageError
@@ -60,6 +62,7 @@ def train(config: Config, request: TrainingRequest, *, scheduler: str | None = N
             raise GalbaseError(f"model {request.name!r} exists already; choose another --name.")
         device = None if scheduler else backend.device()
         run_id = ledger.start_run(connection, "train", request_config(request), device)
+        cache = worker_cache(connection, config)
     url = database_url(config)
     topic = f"galbase-train-{uuid.uuid4().hex}"
     try:
@@ -67,7 +70,7 @@ def train(config: Config, request: TrainingRequest, *, scheduler: str | None = N
             if request.epochs is not None:
                 bar.total(request.epochs)
             client.subscribe_topic(topic, lambda _event: bar.advance())
-            future = client.submit(train_task, url, replace(request, run_id=run_id), topic, pure=False)
+            future = client.submit(train_task, url, replace(request, run_id=run_id), topic, cache, pure=False)
             result: dict[str, Any] = future.result()
             client.unsubscribe_topic(topic)
     except BaseException as error:
@@ -77,7 +80,13 @@ def train(config: Config, request: TrainingRequest, *, scheduler: str | None = N
     return result
 
 
-def train_task(url: str, request: TrainingRequest, topic: str) -> dict[str, Any]:
+def worker_cache(connection: psycopg.Connection[Any], config: Config) -> str | None:
+    """The cache folder as tasks carry it; a worker that does not see it makes the stamps anew."""
+    folder = cache_folder(connection, config)
+    return None if folder is None else str(folder)
+
+
+def train_task(url: str, request: TrainingRequest, topic: str, cache: str | None = None) -> dict[str, Any]:
     """A Dask task: one training; tells `topic` of each epoch."""
     from distributed import get_worker
 
@@ -88,7 +97,7 @@ def train_task(url: str, request: TrainingRequest, topic: str) -> dict[str, Any]
     def on_epoch(epoch: int, losses: dict[str, float]) -> None:
         worker.log_event(topic, {"epoch": epoch, **losses})
 
-    return run_training(url, request, on_epoch)
+    return run_training(url, request, on_epoch, None if cache is None else Path(cache))
 
 
 def refresh(config: Config, *, scheduler: str | None = None, workers: int | None = None) -> RefreshReport:
@@ -156,7 +165,8 @@ def predict(config: Config, client: Any, wanted: ModelPlan) -> UnitReport:
     """
     model = wanted.model
     recorded = {"model": model.name, "weights": model.weights_sha256}
-    arguments = (database_url(config), model.name)
+    with connect(config) as connection:
+        arguments = (database_url(config), model.name, worker_cache(connection, config))
     batch = Batch("predict", STEP, recorded, wanted.units, predict_task, arguments, UnitReport(), LEASE_SECONDS)
     with progress(f"predict {model.name}", unit="images") as bar:
         return run_batch(
@@ -165,9 +175,12 @@ def predict(config: Config, client: Any, wanted: ModelPlan) -> UnitReport:
         )[1]  # fmt: skip
 
 
-def predict_task(connection: psycopg.Connection[Any], unit: WorkUnit, url: str, model_name: str) -> UnitReport:
+def predict_task(
+    connection: psycopg.Connection[Any], unit: WorkUnit, url: str, model_name: str, cache: str | None = None
+) -> UnitReport:
     """Predict a claimed unit on a worker, which loads a model once for all its units."""
-    return predict_unit(connection, unit, _loaded(url, find_model(connection, model_name)))
+    model = _loaded(url, find_model(connection, model_name))
+    return predict_unit(connection, unit, model, None if cache is None else Path(cache))
 
 
 def _loaded(url: str, record: ModelRecord) -> LoadedModel:

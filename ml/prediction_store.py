@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,7 +90,9 @@ def stale_units(connection: psycopg.Connection[Any], model: ModelRecord) -> list
     return [StaleUnit(int(a), int(b), int(c), int(d)) for a, b, c, d in rows]
 
 
-def predict_unit(connection: psycopg.Connection[Any], unit: WorkUnit, model: LoadedModel) -> UnitReport:
+def predict_unit(
+    connection: psycopg.Connection[Any], unit: WorkUnit, model: LoadedModel, cache: Path | None = None
+) -> UnitReport:
     """Predict a unit's stale images and write all of it in one transaction.
 
     Parameters
@@ -99,6 +102,8 @@ def predict_unit(connection: psycopg.Connection[Any], unit: WorkUnit, model: Loa
     unit : WorkUnit
         Claimed by this worker.
     model : LoadedModel
+    cache : Path, optional
+        The archive's cache folder; none when None.
 
     Raises
     ------
@@ -112,8 +117,9 @@ def predict_unit(connection: psycopg.Connection[Any], unit: WorkUnit, model: Loa
         rows = _stale_rows(connection, unit, record)
         wanted = {row.observation_id: row for row in rows if row.kept}
         files = image_files(connection, list(wanted), record.preprocess_config_id)
-    ids, image, scalar = load_inputs(files, record.preprocess, model.recipe)
-    found = infer(model.network, model.scaler, model.recipe.inputs(image, scalar), ids, record.weights_sha256)
+    loaded = load_inputs(files, record.preprocess, model.recipe, cache)
+    ids, inputs = loaded.observation_id, model.recipe.inputs(loaded.image, loaded.scalar)
+    found = infer(model.network, model.scaler, inputs, ids, record.weights_sha256)
     outside = model.domain.outside(found.embedding)
     flags = [_flag(wanted[each], record, bool(far)) for each, far in zip(ids, outside, strict=True)]
     chosen = [wanted[each] for each in ids]

@@ -97,6 +97,13 @@ def prepare(
     good as the stretch, which the file does not tell, and the saturated core is lost.
     """
     target = frame_target(cutout, bands, pixel_scale_arcsec, is_display, ellipse, config)
+    return prepare_target(target.masked(), config, recipe)
+
+
+def prepare_target(
+    target: FramedTarget, config: PreprocessConfig, recipe: Recipe
+) -> tuple[Stamp, npt.NDArray[np.float32]]:
+    """Image and raw scalars, as of `prepare`, of a target whose pixels outside the mask are 0."""
     if recipe.kind == "display":
         return masked_stamp(target, config).astype(np.float32), np.empty(0, np.float32)
     flux = np.where(target.mask[..., None], _fluxes(target), np.float32(0))

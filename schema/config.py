@@ -26,6 +26,9 @@ class Config:
         Names of the role that owns the tables and of the role that may read them.
     server_memory : str or None
         Memory that the embedded server may plan with, such as ``4GB``; None takes the machine's.
+    cache_dir : str or None
+        Directory of preprocessed stamps, shared with the workers of a cluster; None is ``cache`` in `data_dir`, and
+        ``none`` no cache.
     """
 
     data_dir: Path
@@ -34,6 +37,7 @@ class Config:
     owner_role: str = "galbase_owner"
     reader_role: str = "galbase_reader"
     server_memory: str | None = None
+    cache_dir: str | None = None
 
     @classmethod
     def from_environment(cls, data_dir: Path | None = None) -> Config:

@@ -72,6 +72,7 @@ def judge_improved(
         radius_px=radius,
         radius_arcsec=None if scale is None else radius * scale,
         stamp=masked_stamp(framed, config),
+        framed=framed,
     )
 
 

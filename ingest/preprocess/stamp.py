@@ -6,7 +6,7 @@ A verdict costs tens of milliseconds, nearly all of them in the blend checks; th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,10 @@ class FramedTarget:
         inner = pixels[y0 : y0 + side, x0 : x0 + side]
         finite = np.where(np.isfinite(inner), inner, np.float32(0))
         return cls(finite, mask[y0 : y0 + side, x0 : x0 + side], tuple(bands), is_display)
+
+    def masked(self) -> FramedTarget:
+        """The target with its pixels outside the mask 0: all that a network is shown, and that is cached."""
+        return replace(self, pixels=np.where(self.mask[..., None], self.pixels, np.float32(0)))
 
 
 def frame_target(

@@ -197,7 +197,8 @@ def test_inputs_of_the_archive_are_the_files_pixels(trained: tuple[Any, dict[str
         record = find_model(connection, MODEL)
         ids = [row[0] for row in connection.execute("SELECT observation_id FROM archive.observation").fetchall()]
         files = image_files(connection, ids[100:400:7], record.preprocess_config_id)
-    found, image, scalar = load_inputs(files, record.preprocess, Recipe("flux"))
+    loaded = load_inputs(files, record.preprocess, Recipe("flux"))
+    found, image, scalar = loaded.observation_id, loaded.image, loaded.scalar
     import h5py
 
     with h5py.File(files[0].path) as file:

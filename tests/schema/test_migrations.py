@@ -73,6 +73,7 @@ def test_catalogues_loaded_before_get_the_cell_indexes(fresh_archive: Any) -> No
         )
         connection.execute("ALTER TABLE archive.data_file DROP COLUMN chunk_sha256 CASCADE")
         connection.execute("ALTER TABLE archive.preprocess DROP COLUMN blend_score CASCADE")
+        connection.execute("ALTER TABLE archive.stamp_file DROP COLUMN n_stamp")
         connection.execute("ALTER TABLE archive.reference_value DROP COLUMN data_file_id")
         connection.execute("DROP TABLE archive.label_origin CASCADE")
         connection.execute("ALTER TABLE archive.training_set DROP COLUMN properties CASCADE, DROP COLUMN options")
