@@ -1,4 +1,4 @@
-"""Network inputs of images that are registered in the archive: stamps from the cache, or else from the images' files."""
+"""Network inputs of images in the archive: stamps from the cache, or else made from the images' files."""
 
 from __future__ import annotations
 
@@ -174,9 +174,7 @@ def load_inputs(
             scalars.append(scalar)
     if not ids:
         side = config.stamp_px
-        return LoadedInputs(
-            [], np.empty((0, side, side, 3), np.float32), np.empty((0, recipe.n_scalar), np.float32), 0
-        )
+        return LoadedInputs([], np.empty((0, side, side, 3), np.float32), np.empty((0, recipe.n_scalar), np.float32), 0)
     return LoadedInputs(ids, np.stack(images), np.stack(scalars), n_cached)
 
 
