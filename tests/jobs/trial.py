@@ -11,6 +11,7 @@ import psycopg
 from galbase.ingest.jobs import run_preprocess
 from galbase.ingest.preprocess.config import preset
 from galbase.schema import files
+from galbase.schema.cache_folder import cache_folder
 from galbase.schema.config import Config
 
 RELEASE = "trial-images"
@@ -80,3 +81,22 @@ class Trial:
         ).fetchall()
         self.connection.commit()
         return {tuple(row[:3]): tuple(row[3:]) for row in found}
+
+
+def cached_folder(trial: Trial) -> Path:
+    found = cache_folder(trial.connection, trial.config)
+    assert found is not None
+    return found
+
+
+def cached_files(trial: Trial) -> set[str]:
+    return {path.relative_to(cached_folder(trial)).as_posix() for path in cached_folder(trial).glob("*/*")}
+
+
+def cached_rows(trial: Trial) -> dict[str, tuple[Any, ...]]:
+    """Recorded files by path."""
+    query = (
+        "SELECT s.path, f.path, s.row_start, s.row_stop, s.n_stamp, s.size_bytes, s.content_hash, "
+        "s.preprocess_config_id FROM archive.stamp_file s JOIN archive.data_file f USING (data_file_id)"
+    )
+    return {row[0]: tuple(row[1:]) for row in trial.connection.execute(query).fetchall()}
