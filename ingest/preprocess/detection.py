@@ -98,7 +98,7 @@ def coadd(pixels: Plane, bands: Sequence[str], is_display: bool) -> Coadd:
     for band in range(n_band):
         level, rms = sky_level(np.ascontiguousarray(sky[:, band]))
         plane = pixels[..., band] - np.float32(level)
-        least = _LEAST_DISPLAY_RMS if is_display else _LEAST_RMS_SHARE * float(np.abs(plane).max())
+        least = _LEAST_DISPLAY_RMS if is_display else _LEAST_RMS_SHARE * float(max(plane.max(), -plane.min()))
         planes.append(plane)
         weights.append(0.0 if least == 0 else 1 / max(rms, least, _LEAST_RMS) ** 2)
     order = sorted(range(n_band), key=lambda band: -band if is_display else WAVELENGTH_ORDER.index(bands[band]))
@@ -161,8 +161,9 @@ def detect(image: Plane, config: ImprovedConfig) -> Sources:
         In units of the noise of a pixel.
     config : ImprovedConfig
     """
-    # sep's buffer of pixels above the threshold: all of them at most.
-    sep.set_extract_pixstack(max(300_000, image.size))
+    # sep's buffer of pixels above the threshold: all of them at most. It is written through at each call, so that sep's
+    # own 300,000 pixels would cost a stamp half of its time.
+    sep.set_extract_pixstack(image.size + 1)
     # Parts of one deblended region: as many as could lie on the image.
     sep.set_sub_object_limit(max(1024, image.size // config.detect_pixels))
     found, labels = sep.extract(

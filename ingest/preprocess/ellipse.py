@@ -114,11 +114,22 @@ def draw_mask(shape: tuple[int, int], ellipse: Ellipse, drawing: str = "exact") 
     (ny, nx) bool
     """
     if drawing == "exact":
-        return ellipse.contains(np.arange(shape[1])[None, :], np.arange(shape[0])[:, None])
+        mask = np.zeros(shape, np.bool_)
+        columns, rows = (_span(*span) for span in zip((ellipse.x, ellipse.y), ellipse.half_extent(), shape[::-1], strict=True))
+        mask[rows, columns] = ellipse.contains(
+            np.arange(shape[1])[None, columns], np.arange(shape[0])[rows, None]
+        )
+        return mask
     canvas = np.zeros(shape, np.uint8)
     angle = int((ellipse.theta - 90) % 180)
     cv2.ellipse(canvas, (int(ellipse.x), int(ellipse.y)), (int(ellipse.b), int(ellipse.a)), angle, 0, 360, 255, -1)
     return np.asarray(canvas > 0)
+
+
+def _span(centre: float, half: float, n: int) -> slice:
+    """Pixels of an axis of `n` that a bounding box covers, and one more on either side against rounding."""
+    first, last = math.floor(centre - half) - 1, math.ceil(centre + half) + 1
+    return slice(min(max(0, first), n), max(0, min(n, last + 1)))
 
 
 def enclosing_radius(region: npt.NDArray[np.bool_]) -> float | None:

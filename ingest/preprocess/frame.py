@@ -74,18 +74,30 @@ def frame_image(pixels: Rgb, scale: float | None, is_display: bool, config: Prep
 
 def finite_pixels(pixels: Rgb) -> Rgb:
     """The pixels, with 0 where they are not finite or beyond `LARGEST_VALUE`."""
+    if all_finite(pixels):
+        return pixels
     # NaN compares as False.
-    finite = np.abs(pixels) < LARGEST_VALUE
-    return pixels if finite.all() else np.where(finite, pixels, np.float32(0))
+    return np.where(np.abs(pixels) < LARGEST_VALUE, pixels, np.float32(0))
+
+
+def all_finite(pixels: Rgb) -> bool:
+    """Whether no pixel is NaN, infinite or beyond `LARGEST_VALUE`; pixels without any are."""
+    # NaN goes through min and max, and compares as False.
+    return pixels.size == 0 or bool(pixels.max() < LARGEST_VALUE and pixels.min() > -LARGEST_VALUE)
 
 
 def display_rgb(pixels: Rgb) -> Rgb:
-    """R, G, B in [0, 1] of display values in [0, 255] with one, two or three channels."""
-    planes = three_channels([pixels[..., i] for i in range(pixels.shape[2])])
+    """R, G, B in [0, 1] of display values in [0, 255] with one, two or three channels, the last axis."""
+    planes = three_channels([pixels[..., i] for i in range(pixels.shape[-1])])
     return np.asarray(np.clip(np.stack(planes, axis=-1) / np.float32(255), 0, 1), np.float32)
 
 
 def cut_stamp(rgb: Rgb, side: int) -> npt.NDArray[np.uint8]:
     """The central `side` x `side` pixels of an RGB image in [0, 1], as uint8 0 to 255."""
     y0, x0 = (rgb.shape[0] - side) // 2, (rgb.shape[1] - side) // 2
-    return np.ascontiguousarray(np.rint(rgb[y0 : y0 + side, x0 : x0 + side] * 255).astype(np.uint8))
+    return to_8_bits(rgb[y0 : y0 + side, x0 : x0 + side])
+
+
+def to_8_bits(rgb: Rgb) -> npt.NDArray[np.uint8]:
+    """Values in [0, 1] as 0 to 255."""
+    return np.ascontiguousarray(np.rint(rgb * np.float32(255)).astype(np.uint8))

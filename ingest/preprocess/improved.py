@@ -77,8 +77,7 @@ def judge_improved(
 
 
 def _is_saturated(pixels: npt.NDArray[np.float32], region: npt.NDArray[np.bool_]) -> bool:
-    light = pixels[region]
-    brightest = light.max(axis=0)
-    flat = np.count_nonzero(light == brightest, axis=0) >= _SATURATED_PIXELS
+    light = np.ascontiguousarray(pixels[region].T)
     # A band without data is flat at 0.
-    return bool((flat & (brightest > 0)).any())
+    peaks = [(band, band.max()) for band in light]
+    return any(peak > 0 and np.count_nonzero(band == peak) >= _SATURATED_PIXELS for band, peak in peaks)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galbase.ingest.preprocess.config import ImprovedConfig, PreprocessConfig
-from galbase.ingest.preprocess.frame import LARGEST_VALUE, display_rgb, frame_image
+from galbase.ingest.preprocess.frame import LARGEST_VALUE, all_finite, display_rgb, frame_image
 from galbase.ingest.preprocess.galeffnet import judge_published
 from galbase.ingest.preprocess.improved import judge_improved
 from galbase.ingest.preprocess.pixels import Cutouts
@@ -70,15 +70,15 @@ def preprocess_cutout(
     frame = frame_image(pixels, pixel_scale_arcsec, is_display, config)
     if min(frame.pixels.shape[:2]) < config.stamp_px:
         flag |= PreprocessFlag.IMAGE_TOO_SMALL
-    # NaN compares as False.
-    finite = np.abs(frame.pixels) < LARGEST_VALUE
-    if not finite.all():
+    if not all_finite(frame.pixels):
+        # NaN compares as False.
+        finite = np.abs(frame.pixels) < LARGEST_VALUE
         if not _centre(finite, config).all():
             flag |= PreprocessFlag.NON_FINITE
         frame = replace(frame, pixels=np.where(finite, frame.pixels, np.float32(0)))
     flux = None if is_display else frame.pixels
     if isinstance(config, ImprovedConfig):
-        if (frame.pixels.min(axis=(0, 1)) == frame.pixels.max(axis=(0, 1))).all():
+        if (frame.pixels == frame.pixels[0, 0]).all():
             flag |= PreprocessFlag.CONSTANT_IMAGE
         if flag & ~INFORMATIVE:
             return Verdict(flag)

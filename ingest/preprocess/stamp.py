@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from galbase.ingest.preprocess.config import ImprovedConfig, PreprocessConfig
 from galbase.ingest.preprocess.ellipse import Ellipse, draw_mask
-from galbase.ingest.preprocess.frame import cut_stamp, display_rgb, finite_pixels, frame_image
+from galbase.ingest.preprocess.frame import display_rgb, finite_pixels, frame_image, to_8_bits
 from galbase.ingest.preprocess.stretch import dr2_rgb
 from galbase.ingest.preprocess.target import find_target
 from galbase.schema.errors import GalbaseError
@@ -52,8 +52,9 @@ class FramedTarget:
         side = config.stamp_px
         y0, x0 = (ny - side) // 2, (nx - side) // 2
         inner = pixels[y0 : y0 + side, x0 : x0 + side]
-        finite = np.where(np.isfinite(inner), inner, np.float32(0))
-        return cls(finite, mask[y0 : y0 + side, x0 : x0 + side], tuple(bands), is_display)
+        finite = np.isfinite(inner)
+        inner = inner if finite.all() else np.where(finite, inner, np.float32(0))
+        return cls(inner, mask[y0 : y0 + side, x0 : x0 + side], tuple(bands), is_display)
 
     def masked(self) -> FramedTarget:
         """The target with its pixels outside the mask 0: all that a network is shown, and that is cached."""
@@ -104,10 +105,13 @@ def frame_target(
 
 def masked_stamp(target: FramedTarget, config: PreprocessConfig) -> npt.NDArray[np.uint8]:
     """The stamp that `preprocess_cutout` makes: R, G, B ``(stamp_px, stamp_px, 3)``, black outside the mask."""
-    mask = target.mask[..., None]
+    # Only what is shown is stretched: most of a stamp is outside the mask.
+    n_band = target.pixels.shape[2]
+    chosen = np.flatnonzero(target.mask)
+    inside = target.pixels.reshape(-1, n_band).take(chosen, axis=0)
+    shown = display_rgb(inside) if target.is_display else dr2_rgb(inside, target.bands)
+    stamp = np.zeros((target.mask.size, 3), np.uint8)
     if config.mask_space == "flux" and not target.is_display:
-        rgb = dr2_rgb(np.where(mask, target.pixels, np.float32(0)), target.bands)
-    else:
-        shown = display_rgb(target.pixels) if target.is_display else dr2_rgb(target.pixels, target.bands)
-        rgb = np.where(mask, shown, np.float32(0))
-    return cut_stamp(np.asarray(rgb, np.float32), config.stamp_px)
+        stamp[:] = to_8_bits(dr2_rgb(np.zeros(n_band, np.float32), target.bands))
+    stamp[chosen] = to_8_bits(shown)
+    return stamp.reshape(*target.mask.shape, 3)
