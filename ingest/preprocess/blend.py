@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from galbase.ingest.preprocess.mesh import spread_mesh
+
 Image = npt.NDArray[np.float64]
 KERNEL_PX = 5
 
@@ -30,6 +32,9 @@ class Background:
 def measure_background(grey: Image, box_px: int = 50, filter_px: int = 3) -> Background:
     """Sigma-clipped median and rms in a mesh, median-filtered and interpolated (photutils' Background2D).
 
+    Boxes that lose more than a tenth of their pixels to the clipping do not count, unless all of them do, as where a
+    galaxy fills the image; photutils then gives up, and here all count.
+
     Parameters
     ----------
     grey : (ny, nx) float64
@@ -42,8 +47,15 @@ def measure_background(grey: Image, box_px: int = 50, filter_px: int = 3) -> Bac
     from photutils.background import Background2D, MedianBackground
 
     box = (min(box_px, grey.shape[0]), min(box_px, grey.shape[1]))
-    mesh = Background2D(grey, box, filter_size=(filter_px, filter_px), bkg_estimator=MedianBackground())
-    return Background(np.asarray(mesh.background, np.float64), np.asarray(mesh.background_rms, np.float64))
+    options = {"filter_size": (filter_px, filter_px), "bkg_estimator": MedianBackground()}
+    try:
+        mesh = Background2D(grey, box, **options)
+    except ValueError:
+        # Pixels are finite and unmasked, so this is the only complaint that it can have.
+        mesh = Background2D(grey, box, exclude_percentile=100, **options)
+    level, rms = (np.asarray(each, np.float64) for each in (mesh.background_mesh, mesh.background_rms_mesh))
+    shape = (grey.shape[0], grey.shape[1])
+    return Background(spread_mesh(level, box, shape), spread_mesh(rms, box, shape))
 
 
 @lru_cache(maxsize=8)
@@ -99,10 +111,41 @@ def count_sources(
     labels = detect(smoothed, np.maximum(sigma * rms, 0.0), n_pixels)
     if not labels.any():
         return 0
+    n_label = int(labels.max())
+    divisible = [k for k in range(1, n_label + 1) if _may_divide(smoothed, labels == k, n_pixels, levels)]
+    if not divisible:
+        return n_label
     deblended = deblend_sources(
-        smoothed, SegmentationImage(labels), n_pixels, n_levels=levels, contrast=contrast, progress_bar=False
-    )
+        smoothed, SegmentationImage(labels), n_pixels, labels=divisible, n_levels=levels, contrast=contrast,
+        progress_bar=False,
+    )  # fmt: skip
     return int(deblended.n_labels)
+
+
+def _may_divide(data: Image, region: npt.NDArray[np.bool_], n_pixels: int, levels: int) -> bool:
+    """Whether a region falls into two parts of at least `n_pixels` pixels at any of the deblending's levels.
+
+    Otherwise photutils finds one source, at ten times the cost. The levels are its own: exponentially spaced between
+    the region's least and largest value, or linearly if the least is not positive.
+    """
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    inside = region[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    values = data[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    ordered = np.sort(values[inside])
+    low, high = ordered[0], ordered[-1]
+    if low == high or len(ordered) < 2 * n_pixels:
+        return False
+    linear = np.linspace(low, high, levels + 2)
+    thresholds = linear if low <= 0 else low * (high / low) ** ((linear - low) / (high - low))
+    values = np.where(inside, values, -np.inf)
+    for threshold in thresholds[1:-1]:
+        # Two parts need twice the pixels, and higher levels have fewer.
+        if len(ordered) - int(np.searchsorted(ordered, threshold, side="right")) < 2 * n_pixels:
+            return False
+        _, _, stats, _ = cv2.connectedComponentsWithStats((values > threshold).view(np.uint8), connectivity=8)
+        if np.count_nonzero(stats[1:, cv2.CC_STAT_AREA] >= n_pixels) > 1:
+            return True
+    return False
 
 
 def count_regions(binary: npt.NDArray[np.bool_], min_pixels: int) -> int:

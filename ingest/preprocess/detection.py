@@ -28,6 +28,8 @@ _QUARTILES, _QUARTILES_CLIPPED = 1.3490, 1.3294
 _LEAST_DISPLAY_RMS = 0.5
 # A band whose sky shows no noise at all cannot be weighted by it; its rms counts as this share of its range.
 _LEAST_RMS_SHARE = 1e-4
+# sep needs two pixels more than an image has to find all of them above the threshold.
+_SPARE_PIXELS = 16
 # Below, the weight would overflow.
 _LEAST_RMS = 1e-15
 
@@ -163,7 +165,7 @@ def detect(image: Plane, config: ImprovedConfig) -> Sources:
     """
     # sep's buffer of pixels above the threshold: all of them at most. It is written through at each call, so that sep's
     # own 300,000 pixels would cost a stamp half of its time.
-    sep.set_extract_pixstack(image.size + 1)
+    sep.set_extract_pixstack(image.size + _SPARE_PIXELS)
     # Parts of one deblended region: as many as could lie on the image.
     sep.set_sub_object_limit(max(1024, image.size // config.detect_pixels))
     found, labels = sep.extract(

@@ -115,10 +115,10 @@ def draw_mask(shape: tuple[int, int], ellipse: Ellipse, drawing: str = "exact") 
     """
     if drawing == "exact":
         mask = np.zeros(shape, np.bool_)
-        columns, rows = (_span(*span) for span in zip((ellipse.x, ellipse.y), ellipse.half_extent(), shape[::-1], strict=True))
-        mask[rows, columns] = ellipse.contains(
-            np.arange(shape[1])[None, columns], np.arange(shape[0])[rows, None]
+        columns, rows = (
+            _span(*span) for span in zip((ellipse.x, ellipse.y), ellipse.half_extent(), shape[::-1], strict=True)
         )
+        mask[rows, columns] = ellipse.contains(np.arange(shape[1])[None, columns], np.arange(shape[0])[rows, None])
         return mask
     canvas = np.zeros(shape, np.uint8)
     angle = int((ellipse.theta - 90) % 180)
