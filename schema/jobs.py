@@ -21,9 +21,12 @@ from galbase.schema.console import Progress
 from galbase.schema.database import connect, connect_url, database_url
 from galbase.schema.errors import GalbaseError
 from galbase.schema.ledger import StaleUnit, WorkUnit
+from galbase.schema.transient import is_transient
 
 # A unit takes seconds; a dead worker's unit waits this long before another takes it.
 LEASE_SECONDS = 120.0
+# After a passing error a unit waits this long, then twice and four times and eight times that.
+RETRY_SECONDS = 2.0
 TASKS_PER_WORKER = 16
 _log = logging.getLogger(__name__)
 
@@ -144,17 +147,19 @@ def _map_units(config: Config, client: Any, run_id: int, batch: Batch[R], bar: P
     total = batch.nothing
     if client is None:
         work = (url, run_id, batch.step, batch.process, batch.arguments, batch.nothing, 1, batch.lease_seconds)
-        for _ in batch.units:
-            _, report = work_units(*work)
-            total = total + report
-            if bar is not None:
-                bar.advance(report.n_row)
+        while n_open := _n_open(config, run_id, batch):
+            for _ in range(n_open):
+                n_done, report = work_units(*work)
+                total = total + report
+                if bar is not None:
+                    bar.advance(report.n_row)
+                if n_done == 0:
+                    _wait(batch)
+                    break
         return total
     n_worker = max(1, sum(client.nthreads().values()))
     while True:
-        with connect(config) as connection:
-            states = ledger.unit_states(connection, run_id, batch.step)
-        n_open = states.get("waiting", 0) + states.get("claimed", 0)
+        n_open = _n_open(config, run_id, batch)
         if n_open == 0:
             return total
         # A task takes several units, so that a hundred thousand one-image files are not as many tasks.
@@ -169,8 +174,18 @@ def _map_units(config: Config, client: Any, run_id: int, batch: Batch[R], bar: P
             if bar is not None:
                 bar.advance(report.n_row)
         if n_taken == 0:
-            # Only dead workers' units are left: wait for their leases.
-            time.sleep(min(1.0, batch.lease_seconds / 4))
+            _wait(batch)
+
+
+def _n_open(config: Config, run_id: int, batch: Batch[R]) -> int:
+    with connect(config) as connection:
+        states = ledger.unit_states(connection, run_id, batch.step)
+    return states.get("waiting", 0) + states.get("claimed", 0)
+
+
+def _wait(batch: Batch[R]) -> None:
+    """Only units of dead workers, or that are tried again later, are left."""
+    time.sleep(min(1.0, batch.lease_seconds / 4))
 
 
 def _result(future: Any, nothing: R) -> tuple[int, R]:
@@ -198,15 +213,26 @@ def work_units(
     """A Dask task: claim and process up to `n_unit` units; returns their number and what was done."""
     owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:12]}"
     total = nothing
-    n_done = 0
-    with connect_url(url, autocommit=True) as connection:
-        while n_done < n_unit:
-            unit = ledger.claim(connection, run_id, step, owner, lease_seconds)
-            if unit is None:
-                break
-            n_done += 1
-            with _signs_of_life(url, unit, lease_seconds):
-                total = total + _attempt(connection, unit, process, arguments, nothing)
+    n_done = n_lost = 0
+    while n_done < n_unit:
+        with connect_url(url, autocommit=True) as connection:
+            try:
+                unit = ledger.claim(connection, run_id, step, owner, lease_seconds)
+                while unit is not None:
+                    n_done += 1
+                    with _signs_of_life(url, unit, lease_seconds):
+                        total = total + _attempt(url, connection, unit, process, arguments, nothing)
+                    if n_done == n_unit or connection.closed:
+                        break
+                    unit = ledger.claim(connection, run_id, step, owner, lease_seconds)
+                if unit is None:
+                    break
+            except psycopg.OperationalError as error:
+                # Lost while a unit was claimed: a unit that was claimed nevertheless waits for its lease to run out.
+                n_lost += 1
+                if n_lost >= ledger.MAX_ATTEMPTS or not connection.closed:
+                    raise
+                _log.warning("the connection was lost and is made anew: %s", error)
     return n_done, total
 
 
@@ -237,15 +263,36 @@ def _signs_of_life(url: str, unit: WorkUnit, lease_seconds: float) -> Iterator[N
 
 
 def _attempt(
-    connection: psycopg.Connection[Any], unit: WorkUnit, process: Process[R], arguments: tuple[Any, ...], nothing: R
+    url: str,
+    connection: psycopg.Connection[Any],
+    unit: WorkUnit,
+    process: Process[R],
+    arguments: tuple[Any, ...],
+    nothing: R,
 ) -> R:
     try:
         return process(connection, unit, *arguments)
-    except GalbaseError as error:
-        ledger.fail(connection, unit, str(error))
     except ledger.ClaimLostError as error:
         _log.warning("%s: it goes to another worker", error)
+    except (GalbaseError, OSError, psycopg.Error) as error:
+        if is_transient(error):
+            _try_again_later(url, unit, error)
+        elif isinstance(error, GalbaseError):
+            ledger.fail(connection, unit, str(error))
+        else:
+            raise
     return nothing
+
+
+def _try_again_later(url: str, unit: WorkUnit, error: Exception) -> None:
+    """Give a unit back after a passing error, each time for longer; on a new connection, for the old may be lost."""
+    _log.warning("unit %d, attempt %d: %s", unit.work_unit_id, unit.attempt, error)
+    try:
+        with connect_url(url, autocommit=True) as connection:
+            message = str(error) if isinstance(error, GalbaseError) else f"{type(error).__name__}: {error}"
+            ledger.retry(connection, unit, message, RETRY_SECONDS * 2 ** (unit.attempt - 1))
+    except (GalbaseError, psycopg.Error) as other:
+        _log.warning("unit %d waits for its lease to run out: %s", unit.work_unit_id, other)
 
 
 @contextmanager

@@ -163,7 +163,8 @@ def claim(
         row = connection.execute(
             "UPDATE archive.work_unit SET state = 'claimed', owner = %s, attempt = attempt + 1, modified_at = now(), "
             "lease_until = clock_timestamp() + make_interval(secs => %s) WHERE work_unit_id = (SELECT work_unit_id "
-            "FROM archive.work_unit WHERE run_id = %s AND step = %s AND (state = 'waiting' "
+            "FROM archive.work_unit WHERE run_id = %s AND step = %s AND ((state = 'waiting' "
+            "AND (lease_until IS NULL OR lease_until < clock_timestamp())) "
             "OR (state = 'claimed' AND lease_until < clock_timestamp())) "
             "ORDER BY work_unit_id LIMIT 1 FOR UPDATE SKIP LOCKED) "
             "RETURNING work_unit_id, data_file_id, row_start, row_stop, attempt",
@@ -209,6 +210,41 @@ def fail(connection: psycopg.Connection[Any], unit: WorkUnit, message: str) -> N
             "WHERE work_unit_id = %s AND owner = %s AND attempt = %s AND state = 'claimed'",
             (message, unit.work_unit_id, unit.owner, unit.attempt),
         )
+
+
+def retry(
+    connection: psycopg.Connection[Any],
+    unit: WorkUnit,
+    message: str,
+    delay_seconds: float,
+    max_attempts: int = MAX_ATTEMPTS,
+) -> None:
+    """Let a unit that met a passing error wait to be claimed again, or fail it if it was claimed `max_attempts` times.
+
+    Without effect once another worker has claimed it.
+
+    Parameters
+    ----------
+    connection : psycopg.Connection
+    unit : WorkUnit
+    message : str
+        Why; kept until the unit is done.
+    delay_seconds : float
+        Nobody claims it earlier.
+    max_attempts : int
+    """
+    given_up = unit.attempt >= max_attempts
+    with connection.transaction():
+        connection.execute(
+            "UPDATE archive.work_unit SET state = %s, message = %s, modified_at = now(), owner = NULL, lease_until = "
+            "CASE WHEN %s THEN NULL ELSE clock_timestamp() + make_interval(secs => %s) END "
+            "WHERE work_unit_id = %s AND owner = %s AND attempt = %s AND state = 'claimed'",
+            (
+                "failed" if given_up else "waiting",
+                f"{message} (tried {unit.attempt} times)" if given_up else message,
+                given_up, delay_seconds, unit.work_unit_id, unit.owner, unit.attempt,
+            ),
+        )  # fmt: skip
 
 
 def unit_states(connection: psycopg.Connection[Any], run_id: int, step: str) -> dict[str, int]:
