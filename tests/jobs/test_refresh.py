@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -321,8 +322,9 @@ def test_a_missing_file_fails_its_unit_and_the_others_are_done(refreshed: Simple
     hidden = refreshed.folder / "hidden.h5"
     (refreshed.folder / "first.h5").rename(hidden)
     try:
+        # With their stamps cached, predictions would not need the file.
         with pytest.raises(GalbaseError, match="units failed"):
-            jobs.refresh(archive.config)
+            jobs.refresh(replace(archive.config, cache_dir="none"))
     finally:
         hidden.rename(refreshed.folder / "first.h5")
     releases = rows(
@@ -333,3 +335,25 @@ def test_a_missing_file_fails_its_unit_and_the_others_are_done(refreshed: Simple
     assert releases == [("second",)]
     jobs.refresh(archive.config)
     assert jobs.refresh(archive.config).predicted == {}
+
+
+def test_predictions_from_the_cache_need_no_survey_file_and_are_the_same(refreshed: SimpleNamespace) -> None:
+    archive = refreshed.archive
+    jobs.refresh(archive.config)
+    query = "SELECT observation_id, property_id, value, mc_err FROM archive.prediction ORDER BY 1, 2"
+    whole = rows(archive, query)
+    hidden = refreshed.folder / "hidden.h5"
+    (refreshed.folder / "first.h5").rename(hidden)
+    try:
+        for cache_dir in (None, "none"):
+            with archive.connect() as connection:
+                connection.execute("DELETE FROM archive.embedding")
+                connection.execute("DELETE FROM archive.prediction")
+            jobs.refresh(replace(archive.config, cache_dir=cache_dir))
+            assert rows(archive, query) == whole
+            # Without the cache the stamps are made from it.
+            if hidden.exists():
+                hidden.rename(refreshed.folder / "first.h5")
+    finally:
+        if hidden.exists():
+            hidden.rename(refreshed.folder / "first.h5")
