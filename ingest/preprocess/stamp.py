@@ -105,7 +105,7 @@ def frame_target(
 
 def masked_stamp(target: FramedTarget, config: PreprocessConfig) -> npt.NDArray[np.uint8]:
     """The stamp that `preprocess_cutout` makes: R, G, B ``(stamp_px, stamp_px, 3)``, black outside the mask."""
-    # Only what is shown is stretched: most of a stamp is outside the mask.
+    # Only what is shown is stretched: half of a stamp, or more, is outside the mask.
     n_band = target.pixels.shape[2]
     chosen = np.flatnonzero(target.mask)
     inside = target.pixels.reshape(-1, n_band).take(chosen, axis=0)

@@ -1,7 +1,7 @@
 """Files of preprocessed stamps: written once, under a name of their content, and read back only as written.
 
-Of a stamp only the pixels inside the mask are stored, with the mask as bits: what lies outside is shown to no network,
-and is nine tenths of most stamps. A file is read as a whole and in one go, and its hash is compared before anything in
+Of a stamp only the pixels inside the mask are stored, with the mask as bits: what lies outside is shown to no network.
+A file is read as a whole and in one go, and its hash is compared before anything in
 it is believed.
 """
 
@@ -80,9 +80,10 @@ class StampFile:
         about, end = self._about[place], int(self._end[place])
         side, n_band = about["side"], len(about["bands"])
         mask = np.unpackbits(self._mask[place], count=side * side).astype(np.bool_).reshape(side, side)
-        pixels = np.zeros((side, side, n_band), np.float32)
-        pixels[mask] = self._value[end - int(np.count_nonzero(mask)) : end]
-        return FramedTarget(pixels, mask, tuple(about["bands"]), about["is_display"])
+        chosen = np.flatnonzero(mask)
+        pixels = np.zeros((side * side, n_band), np.float32)
+        pixels[chosen] = self._value[end - len(chosen) : end]
+        return FramedTarget(pixels.reshape(side, side, n_band), mask, tuple(about["bands"]), about["is_display"])
 
 
 def encode(stamps: Sequence[Stamp]) -> bytes:
