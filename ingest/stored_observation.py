@@ -122,7 +122,7 @@ def find_observation(connection: psycopg.Connection[Any], source_id: int, kind: 
             f"source {source_id} has no {kind}, nor has another detection of its galaxy; load one with galbase ingest."
         )
     file = Path(row.pop("root")) / row.pop("path")
-    _refuse_changed(file, row.pop("size_bytes"), row.pop("mtime"))
+    refuse_changed(file, row.pop("size_bytes"), row.pop("mtime"))
     row["bands"] = tuple(row["bands"] or ())
     row["is_display"] = bool(row["is_display"])
     return StoredObservation(asked_id=source_id, file=file, **row)
@@ -150,7 +150,14 @@ def ascii_text(text: str) -> str:
     return " ".join(letters.encode("ascii", "replace").decode().split())
 
 
-def _refuse_changed(file: Path, size_bytes: int, mtime: datetime) -> None:
+def refuse_changed(file: Path, size_bytes: int, mtime: datetime) -> None:
+    """Refuse a file that is not what was ingested.
+
+    Raises
+    ------
+    GalbaseError
+        If it is gone, or its size or time of change differ.
+    """
     try:
         status = file.stat()
     except OSError as error:

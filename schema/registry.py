@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
@@ -41,7 +43,7 @@ def refresh(connection: sa.Connection) -> None:
     connection.execute(definitions.delete())
     connection.execute(
         definitions.insert(),
-        [{"registry": r, "value": v, "name": n, "meaning": m} for r, v, n, m in flags.definitions()],
+        [asdict(item) for item in flags.definitions()],
     )
 
     properties = knowledge.property_

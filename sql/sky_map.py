@@ -142,7 +142,7 @@ def read_density(connection: psycopg.Connection, release: str, order: int) -> Sk
     from psycopg import sql
 
     statement = sql.SQL(_DENSITY).format(release=sql.Literal(release), order=sql.Literal(order))
-    found = _read(connection, statement, release, order, "source density", "deg**-2", release)
+    found = read_map(connection, statement, release, order, "source density", "deg**-2", release)
     if not len(found.cells):
         raise GalbaseError(f"release {release!r} has no source; ingest a catalogue before it is mapped.")
     return found
@@ -191,7 +191,7 @@ def read_aggregate(
     unit = None if aggregate is Aggregate.COUNT else found.unit
     # A galaxy's row holds values of all its detections.
     credited = None if found.by_galaxy else release
-    made = _read(connection, statement, release, order, f"{aggregate} of {column}", unit, credited)
+    made = read_map(connection, statement, release, order, f"{aggregate} of {column}", unit, credited)
     if not len(made.cells):
         raise GalbaseError(
             f"no {'galaxy' if found.by_galaxy else 'source'} of release {release!r} has a {column} in "
@@ -200,7 +200,7 @@ def read_aggregate(
     return made
 
 
-def _read(
+def read_map(
     connection: psycopg.Connection,
     statement: sql.Composed,
     release: str,
@@ -209,6 +209,18 @@ def _read(
     unit: str | None,
     credited: str | None,
 ) -> SkyMap:
+    """The map that a statement makes, whose rows are cell, value and the number behind the value, in order of cell.
+
+    Parameters
+    ----------
+    connection : psycopg.Connection
+        The reader's, not in a transaction.
+    statement : sql.Composed
+    release, order, name, unit
+        As `SkyMap` has them.
+    credited : str or None
+        The one release that the values come from; all are credited without.
+    """
     text = statement.as_string(connection).strip()
     result = run_query(connection, text, release=credited)
     cells, values, n_value = by_column(result.batches, 3)

@@ -46,6 +46,16 @@ class Frame:
             ellipse.theta,
         )
 
+    def from_image(self, ellipse: Ellipse) -> Ellipse:
+        """An ellipse of the whole image in the frame's pixels: the inverse of `to_image`."""
+        return Ellipse(
+            (ellipse.x - self.x0 + 0.5) / self.factor - 0.5,
+            (ellipse.y - self.y0 + 0.5) / self.factor - 0.5,
+            ellipse.a / self.factor,
+            ellipse.b / self.factor,
+            ellipse.theta,
+        )
+
 
 def frame_image(pixels: Rgb, scale: float | None, is_display: bool, config: PreprocessConfig) -> Frame:
     """The image brought to at most `image_px` on a side.

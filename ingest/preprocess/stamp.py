@@ -92,14 +92,7 @@ def frame_target(
             raise GalbaseError("the image has no target any more; run `galbase preprocess` on it again.")
         return FramedTarget.cut(pixels, found.mask, bands, is_display, config)
     ny, nx = frame.pixels.shape[:2]
-    target = Ellipse(
-        (ellipse.x - frame.x0 + 0.5) / frame.factor - 0.5,
-        (ellipse.y - frame.y0 + 0.5) / frame.factor - 0.5,
-        ellipse.a / frame.factor,
-        ellipse.b / frame.factor,
-        ellipse.theta,
-    )
-    mask = draw_mask((ny, nx), target.enlarged(config.enlargement), config.mask_drawing)
+    mask = draw_mask((ny, nx), frame.from_image(ellipse).enlarged(config.enlargement), config.mask_drawing)
     return FramedTarget.cut(frame.pixels, mask, bands, is_display, config)
 
 

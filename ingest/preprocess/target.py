@@ -14,6 +14,7 @@ from galbase.ingest.preprocess.asymmetry import Asymmetry, turn_and_subtract
 from galbase.ingest.preprocess.config import ImprovedConfig
 from galbase.ingest.preprocess.detection import (
     Coadd,
+    Labels,
     Plane,
     Region,
     Sources,
@@ -44,6 +45,8 @@ class Target:
     blend_score : float or None
     rms : float
         Of the added bands, nanomaggies a pixel or display values.
+    labels : (ny, nx) int32
+        Source 1, 2, ... of each pixel after deblending; 0 is sky.
     """
 
     region: Region | None
@@ -54,6 +57,7 @@ class Target:
     n_source: int
     blend_score: float | None
     rms: float
+    labels: Labels
 
 
 def find_target(pixels: Plane, bands: Sequence[str], is_display: bool, config: ImprovedConfig) -> Target:
@@ -77,7 +81,7 @@ def find_target(pixels: Plane, bands: Sequence[str], is_display: bool, config: I
         if faint is None:
             why = PreprocessFlag.NO_TARGET
             why |= PreprocessFlag.TARGET_OFF_CENTRE if sources.n_region else PreprocessFlag.NO_SOURCE_DETECTED
-            return Target(None, None, None, why, sources.n_region, 0, None, image.rms)
+            return Target(None, None, None, why, sources.n_region, 0, None, image.rms, sources.labels)
         return _part(image, sources, faint, faint, None, config)
     x, y = peak
     whole = sources.regions == sources.regions[y, x]
@@ -139,7 +143,7 @@ def _part(
     mask = (within | _grown(region, config.interloper_margin_px)) & ~_grown(others, config.interloper_margin_px)
     children = np.unique(labels[whole])
     n_source = max(1, int(np.count_nonzero(children)) - len(parts))
-    return Target(region, mask | region, ellipse, flag, sources.n_region, n_source, score, image.rms)
+    return Target(region, mask | region, ellipse, flag, sources.n_region, n_source, score, image.rms, labels)
 
 
 def _own_parts(sources: Sources, sides: Asymmetry, whole: Region, own: int, config: ImprovedConfig) -> list[int]:

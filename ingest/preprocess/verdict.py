@@ -9,15 +9,9 @@ import numpy.typing as npt
 
 from galbase.ingest.preprocess.ellipse import Ellipse
 from galbase.ingest.preprocess.stamp import FramedTarget
-from galbase.schema.flags import PreprocessFlag
+from galbase.schema.flags import INFORMATIVE, PreprocessFlag
 
-# These flags inform; every other one keeps the image out.
-INFORMATIVE = (
-    PreprocessFlag.PIXEL_SCALE_UNKNOWN
-    | PreprocessFlag.ELLIPSE_OUTSIDE_STAMP
-    | PreprocessFlag.LOW_SURFACE_BRIGHTNESS
-    | PreprocessFlag.INTERLOPER_MASKED
-)
+__all__ = ["INFORMATIVE", "Verdict"]
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,20 @@ flag_definition = sa.Table(
     column("registry", sa.Text, doc="Kind of row that carries the flag", primary_key=True),
     column("value", sa.BigInteger, doc="Value of the bit", primary_key=True),
     column("name", sa.Text, doc="Name of the flag", nullable=False),
-    column("meaning", sa.Text, doc="What it says", nullable=False),
+    column("meaning", sa.Text, doc="What it says", ucd="meta.note", nullable=False),
+    column(
+        "criterion",
+        sa.Text,
+        doc="Whose criterion it is, with the section of the paper or the option that holds its limit; of registry "
+        "'preprocess' only",
+        ucd="meta.note",
+    ),
+    column(
+        "keeps_out",
+        sa.Boolean,
+        doc="Whether an image with this flag is not kept; of registry 'preprocess' only",
+        ucd="meta.code",
+    ),
     comment="Every flag bit and its meaning",
 )
 

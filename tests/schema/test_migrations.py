@@ -1,5 +1,6 @@
 """The migrated database equals the models, and carries the registries."""
 
+from dataclasses import astuple
 from typing import Any
 
 import sqlalchemy as sa
@@ -47,9 +48,11 @@ def test_every_column_carries_its_comment(archive: Any) -> None:
 
 def test_flags_and_properties_are_in_the_database(archive: Any) -> None:
     with archive.connect() as connection:
-        stored = connection.execute("SELECT registry, value, name, meaning FROM archive.flag_definition").fetchall()
+        stored = connection.execute(
+            "SELECT registry, value, name, meaning, criterion, keeps_out FROM archive.flag_definition"
+        ).fetchall()
         names = {row[0] for row in connection.execute("SELECT name FROM archive.property")}
-    assert sorted(stored) == sorted(flags.definitions())
+    assert sorted(stored) == sorted(astuple(item) for item in flags.definitions())
     assert names >= {prop.name for prop in PROPERTIES}
 
 
@@ -74,6 +77,9 @@ def test_catalogues_loaded_before_get_the_cell_indexes(fresh_archive: Any) -> No
         connection.execute("ALTER TABLE archive.data_file DROP COLUMN chunk_sha256 CASCADE")
         connection.execute("ALTER TABLE archive.preprocess DROP COLUMN blend_score CASCADE")
         connection.execute("ALTER TABLE archive.stamp_file DROP COLUMN n_stamp")
+        connection.execute(
+            "ALTER TABLE archive.flag_definition DROP COLUMN criterion CASCADE, DROP COLUMN keeps_out CASCADE"
+        )
         connection.execute("ALTER TABLE archive.reference_value DROP COLUMN data_file_id")
         connection.execute("DROP TABLE archive.label_origin CASCADE")
         connection.execute("ALTER TABLE archive.training_set DROP COLUMN properties CASCADE, DROP COLUMN options")
