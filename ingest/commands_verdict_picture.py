@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from click.core import ParameterSource
 
 from galbase.ingest.commands_preprocess import preprocess
 from galbase.schema import console
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 Configs = Annotated[
     list[str] | None,
-    typer.Option("--config", help="Preset; may be repeated, for one beside the other [improved, galeffnet]."),
+    typer.Option("--config", help="Preset; may be repeated, for one beside the other (improved, galeffnet)."),
 ]
 Options = Annotated[
     list[str] | None, typer.Option("--option", help="Changed option of every --config, key=value; may be repeated.")
@@ -38,7 +37,9 @@ def judge_or_show(*arguments: Any, **options: Any) -> None:  # noqa: D103 -- the
     if ctx.invoked_subcommand is None:
         preprocess(*arguments, **options)
         return
-    given = [name for name in options if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    # Compared by name: typer may bring a click of its own.
+    sources = {name: ctx.get_parameter_source(name) for name in options}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
     if given:
         raise UsageError(
             f"--{given[0].removeprefix('as_').replace('_', '-')} must follow {ctx.invoked_subcommand}: options before "

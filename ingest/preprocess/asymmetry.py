@@ -21,6 +21,8 @@ from galbase.ingest.preprocess.detection import Plane, Region
 _CENTROID_PX = 2
 # Light that both sides show, in rms of the unsmoothed image: within it lies the target.
 _SHARED_SIGMA = 1.5
+# A lone source reaches out to this share of the excess that its peak needs.
+_LONE_EDGE = 0.2
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,15 @@ class Asymmetry:
         Root of S/N.
     shared : (ny, nx) bool
         Where both sides shine: the target without what is on one side alone.
+    fine : (ny, nx) float32
+        The image hardly smoothed, in units of the noise of a pixel.
     x, y : float
         Centre of the turn, pixels.
     """
 
     residual: Plane
     shared: Region
+    fine: Plane
     x: float
     y: float
 
@@ -61,6 +66,42 @@ class Asymmetry:
         far = (columns - self.x) ** 2 + (rows - self.y) ** 2 > core_px**2
         return max(0.0, float(values.max(where=far, initial=0.0)))
 
+    def lone_sources(self, region: Region, config: ImprovedConfig) -> Region:
+        """Pixels of compact sources within the target that deblending left to it: little stars on its outskirts.
+
+        Such a source is a local peak whose place on the target's other side lacks at least `lone_share` of its light,
+        and `lone_sigma` in noise of a pixel; its pixels are those around it that lack as much. One of more than
+        `lone_max_px` pixels is no point: an arm, a tail, or a neighbour that deblending must part.
+
+        Parameters
+        ----------
+        region : (ny, nx) bool
+            The target.
+        config : ImprovedConfig
+
+        Returns
+        -------
+        (ny, nx) bool
+        """
+        turned = _turned(self.fine, self.x, self.y)
+        lacking = self.fine - turned
+        alone = region & (lacking > config.lone_share * self.fine) & (lacking > _LONE_EDGE * config.lone_sigma)
+        lone = np.zeros_like(region)
+        peaks = alone & (lacking > config.lone_sigma)
+        if not peaks.any():
+            return lone
+        peaks &= self.fine >= cv2.dilate(self.fine, np.ones((5, 5), np.uint8))
+        rows, columns = np.nonzero(peaks)
+        far = (columns - self.x) ** 2 + (rows - self.y) ** 2 > config.core_px**2
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(alone.astype(np.uint8), connectivity=8)
+        for label in np.unique(labels[rows[far], columns[far]]):
+            if stats[label, cv2.CC_STAT_AREA] <= config.lone_max_px:
+                lone |= labels == label
+        # What outshines all the rest is the target itself, whose peak then lies beside the centre of the turn.
+        if self.fine[lone].sum() > self.fine[region & ~lone].sum():
+            return np.zeros_like(region)
+        return lone
+
 
 def turn_and_subtract(image: Plane, x: int, y: int, config: ImprovedConfig) -> Asymmetry:
     """Compare the two sides of a target.
@@ -74,12 +115,18 @@ def turn_and_subtract(image: Plane, x: int, y: int, config: ImprovedConfig) -> A
     config : ImprovedConfig
     """
     smoothed = cv2.GaussianBlur(image, (0, 0), config.symmetry_kernel_px, borderType=cv2.BORDER_REFLECT)
-    centre_x, centre_y = _centroid(cv2.GaussianBlur(image, (5, 5), 0), x, y)
-    turn = np.array([[-1, 0, 2 * centre_x], [0, -1, 2 * centre_y]], np.float64)
-    turned = cv2.warpAffine(smoothed, turn, image.shape[::-1], flags=cv2.INTER_LINEAR)
+    fine = cv2.GaussianBlur(image, (5, 5), 0)
+    centre_x, centre_y = _centroid(fine, x, y)
+    turned = _turned(smoothed, centre_x, centre_y)
     peak = max(1.0, float(smoothed[y, x]))
     residual = np.asarray((smoothed - turned) * np.float32(peak**-0.5), np.float32)
-    return Asymmetry(residual, np.asarray(np.minimum(smoothed, turned) > _SHARED_SIGMA), centre_x, centre_y)
+    return Asymmetry(residual, np.asarray(np.minimum(smoothed, turned) > _SHARED_SIGMA), fine, centre_x, centre_y)
+
+
+def _turned(image: Plane, x: float, y: float) -> Plane:
+    """The image turned by 180 degrees about a point; 0 beyond its edge."""
+    turn = np.array([[-1, 0, 2 * x], [0, -1, 2 * y]], np.float64)
+    return np.asarray(cv2.warpAffine(image, turn, image.shape[::-1], flags=cv2.INTER_LINEAR), np.float32)
 
 
 def _centroid(image: Plane, x: int, y: int) -> tuple[float, float]:

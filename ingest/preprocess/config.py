@@ -28,7 +28,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 # What method improved has of its own, and what it reads of the published methods' options.
 _OWN = (
     "faint_kernel_px", "faint_sigma", "symmetry_kernel_px", "core_px", "max_blend_score", "interloper_score",
-    "interloper_margin_px",
+    "interloper_margin_px", "lone_sigma", "lone_share", "lone_max_px",
+    "tail_prominence",
 )  # fmt: skip
 _READ_BY_IMPROVED = (
     "method", "max_centre_distance_px", "min_semi_axis_px", "enlargement", "radius_rule", "max_radius_px",
@@ -61,6 +62,10 @@ _LEAST: dict[str, float] = {
     "max_blend_score": 0.0,
     "interloper_score": 0.0,
     "interloper_margin_px": 0,
+    "lone_sigma": 1.0,
+    "lone_share": 0.0,
+    "lone_max_px": 0,
+    "tail_prominence": 0.0,
 }
 
 
@@ -258,6 +263,14 @@ class ImprovedConfig(PreprocessConfig):
         Score at a deblended source's peak above which it is another source; below, it is a part of the target.
     interloper_margin_px : int
         Width by which other sources' segments are grown before they are masked.
+    lone_sigma, lone_share : float
+        Excess of a compact source in the target over the same place on its other side, in rms of a pixel and as a share
+        of its light, from which it is masked as another source.
+    lone_max_px : int
+        Most pixels of such a source; 0 for none.
+    tail_prominence : float
+        A deblended source beside the target is its tail if its peak is below this many times the brightest pixel of the
+        seam between them; 0 for none.
     """
 
     method: str = "improved"
@@ -275,6 +288,10 @@ class ImprovedConfig(PreprocessConfig):
     max_blend_score: float = 1.3
     interloper_score: float = 3.0
     interloper_margin_px: int = 1
+    lone_sigma: float = 10.0
+    lone_share: float = 0.5
+    lone_max_px: int = 80
+    tail_prominence: float = 1.25
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,6 +26,9 @@ from galbase.ingest.preprocess.detection import (
 from galbase.ingest.preprocess.ellipse import Ellipse, draw_mask
 from galbase.schema.flags import PreprocessFlag
 
+# A peak this much above its surroundings, in noise of a pixel, is no noise: three times the rms of the fine image.
+_PEAK_SIGMA = 0.8
+
 
 @dataclass(frozen=True)
 class Target:
@@ -133,7 +136,11 @@ def _part(
     labels = sources.labels
     parts = _own_parts(sources, sides, whole, int(labels[peak[1], peak[0]]), config)
     region = np.asarray(own | np.isin(labels, parts)) if parts else own
-    others = (labels > 0) & ~region
+    parts += _tails(sides.fine, sources, whole, region, config)
+    region = np.asarray(own | np.isin(labels, parts)) if parts else own
+    lone = sides.lone_sources(region, config)
+    region = region & ~lone
+    others = ((labels > 0) | lone) & ~region
     ellipse = _moment_ellipse(region)
     if ellipse.b < config.min_semi_axis_px:
         flag |= PreprocessFlag.TARGET_TOO_SMALL
@@ -155,6 +162,28 @@ def _own_parts(sources: Sources, sides: Asymmetry, whole: Region, own: int, conf
         if sides.shared[y, x] and sides.residual[y, x] < config.interloper_score:
             parts.append(index + 1)
     return parts
+
+
+def _tails(fine: Plane, sources: Sources, whole: Region, region: Region, config: ImprovedConfig) -> list[int]:
+    """Labels of deblended sources beside the target that have no peak of their own: tails, shells and arms, whose light
+    is hardly brighter anywhere than where it meets the target. Another source, even a faint one, is.
+    """
+    beside = sources.labels[whole & ~region]
+    if not beside.any():
+        return []
+    touching = _grown(region, 1)
+    tails: list[int] = []
+    if config.tail_prominence == 0:
+        return tails
+    for label in np.unique(beside[beside > 0]):
+        child = sources.labels == label
+        seam = fine[child & touching]
+        if seam.size == 0:
+            continue
+        brightest = float(seam.max())
+        if fine[child].max() < max(config.tail_prominence * brightest, brightest + _PEAK_SIGMA):
+            tails.append(int(label))
+    return tails
 
 
 def _grown(region: Region, margin_px: int) -> Region:

@@ -67,7 +67,7 @@ COMMENT ON COLUMN api.preprocess_verdict.threshold_unit IS
 COMMENT ON COLUMN api.preprocess_verdict.enlargement IS
     'Factor on the axes of the ellipse that gives the mask, a parameter [ucd: arith.factor]';
 COMMENT ON COLUMN api.preprocess_verdict.max_blend_score IS
-    'Blend score above which the configuration sees a blend; NULL of published methods [ucd: stat.max]';
+    'Blend score above which the configuration sees a blend; NULL of published methods [ucd: stat.value]';
 COMMENT ON COLUMN api.preprocess_verdict.preprocess_config_id IS 'The configuration [ucd: meta.id]';
 
 CREATE OR REPLACE VIEW api.preprocess_tally AS
@@ -118,4 +118,4 @@ healpix_cell: HEALPix cell of the order, nested [ucd: pos.healpix]
 flag_name: Name of the flag, or OUT [ucd: meta.code]
 n_image: Images in the cell with a verdict [ucd: meta.number]
 n_flagged: Those with the flag [ucd: meta.number]
-fraction: Share of the images with the flag [ucd: arith.ratio]';
+fraction: Share of the images with the flag [ucd: stat.value;arith.ratio]';
