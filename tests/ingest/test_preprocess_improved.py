@@ -11,12 +11,12 @@ from photutils.segmentation import SegmentationImage, detect_sources
 
 from galbase.ingest.preprocess import blend
 from galbase.ingest.preprocess.config import ImprovedConfig, PreprocessConfig, preset
-from galbase.ingest.preprocess.detection import coadd, detect, sky_level
+from galbase.ingest.preprocess.detection import Sources, coadd, detect, sky_level
 from galbase.ingest.preprocess.judge import preprocess_batch, preprocess_cutout
 from galbase.ingest.preprocess.pixels import read_cutouts
 from galbase.ingest.preprocess.stamp import frame_target, masked_stamp
 from galbase.ingest.preprocess.stretch import dr2_rgb
-from galbase.ingest.preprocess.target import find_target
+from galbase.ingest.preprocess.target import _tails, find_target
 from galbase.ingest.preprocess.verdict import INFORMATIVE, Verdict
 from galbase.schema.errors import UsageError
 from galbase.schema.flags import PreprocessFlag as Flag
@@ -249,3 +249,67 @@ def test_hashes_of_the_published_presets_stay() -> None:
     """Stored verdicts are found by these: an option that is added must not move them."""
     assert preset("galeffnet").hash() == HASHES["galeffnet"]
     assert preset("gpm_resnet").hash() == HASHES["gpm_resnet"]
+
+
+def test_a_little_star_on_the_target_is_masked_and_no_blend() -> None:
+    star = galaxy(100, 76, 0.8, 0.1)
+    flux = noisy(galaxy(76, 76, 8, 0.3) + star)
+    found, before = (
+        find_target(flux, GRZ, False, IMPROVED.with_options({"lone_max_px": n})) for n in (IMPROVED.lone_max_px, 0)
+    )
+    assert found.mask is not None
+    assert before.mask is not None
+    assert before.mask[76, 100]
+    assert not found.mask[76, 100]
+    assert Flag.INTERLOPER_MASKED in found.flag
+    # No more goes than the star and the margin around it.
+    lost = before.mask & ~found.mask
+    rows, columns = np.nonzero(lost)
+    assert np.hypot(columns - 100, rows - 76).max() < 8
+    assert found.blend_score == before.blend_score
+    # The same on both sides is the galaxy's own.
+    both = find_target(noisy(galaxy(76, 76, 8, 0.3) + star + galaxy(52, 76, 0.8, 0.1)), GRZ, False, IMPROVED)
+    assert both.mask is not None
+    assert both.mask[76, [52, 100]].all()
+
+
+def test_a_point_source_is_not_masked_for_being_bright() -> None:
+    """Off the middle its own peak lies beyond the search, and its other side shows nothing."""
+    for x in (76, 79, 81, 83):
+        found = find_target(noisy(galaxy(x, 74, 0.9, 0.3)), GRZ, False, IMPROVED)
+        if found.region is not None:
+            assert found.region[74, x], x
+
+
+def test_a_tail_belongs_to_the_target_and_a_companion_does_not() -> None:
+    yy, xx = np.mgrid[:152, :152]
+    angle, radius = np.arctan2(yy - 76, xx - 76), np.hypot(xx - 76, yy - 76)
+    shell = np.where((np.abs(radius - 30) < 6) & (np.abs(angle) < 1), 0.012, 0)
+    shell = cv2.GaussianBlur(shell, (0, 0), 1.5)[..., None] * COLOUR
+    main = galaxy(76, 76, 6, 0.3)
+    tail = find_target(noisy(main + shell, rms=0.004), GRZ, False, IMPROVED)
+    assert tail.mask is not None
+    light = shell[..., 1]
+    assert light[tail.mask].sum() > 0.95 * light.sum()
+    companion = find_target(noisy(main + galaxy(106, 76, 3, 0.15)), GRZ, False, IMPROVED)
+    assert companion.mask is not None
+    assert not companion.mask[76, 106]
+
+
+def test_a_child_without_a_peak_of_its_own_is_a_tail() -> None:
+    """Two deblended parts side by side, told apart by nothing but the light at and beyond the seam."""
+    labels = np.zeros((40, 40), np.int32)
+    labels[10:30, 5:20], labels[10:30, 20:35] = 1, 2
+    whole = labels > 0
+    regions = whole.astype(np.int32)
+    sources = Sources(labels, regions, 1, np.array([12, 27]), np.array([20, 20]))
+    for beyond, is_tail in ((10.0, True), (12.0, True), (13.0, False), (30.0, False)):
+        fine = np.where(labels == 1, 20, 10).astype(np.float32)
+        fine[18:22, 26:30] = beyond
+        assert _tails(fine, sources, whole, labels == 1, IMPROVED) == ([2] if is_tail else [])
+        assert _tails(fine, sources, whole, labels == 1, IMPROVED.with_options({"tail_prominence": 0})) == []
+    # A child that does not touch the target is no part of it, however flat.
+    far = labels.copy()
+    far[:, 20:23] = 0
+    apart = Sources(far, regions, 1, sources.x, sources.y)
+    assert _tails(fine * 0 + 10, apart, whole, far == 1, IMPROVED) == []
