@@ -22,12 +22,13 @@ OWN, OTHER, ELLIPSE, EDGE = "#56b4e9", "#e69f00", "#f0e442", "#ffffff"
 _KEPT, _OUT = "#006b4e", "#a63a00"
 _DPI = 110
 _PANELS_A_ROW = 6
+# What lines mean; the last two are not drawn in montages.
 _LEGEND = (
     ("target: its contour or segment", OWN, "-"),
     ("other contours or segments", OTHER, "-"),
     ("ellipse", ELLIPSE, "-"),
-    ("enlarged ellipse", ELLIPSE, "--"),
     ("edge of the mask", EDGE, "-"),
+    ("enlarged ellipse", ELLIPSE, "--"),
     ("where a target's centre may lie", EDGE, ":"),
 )
 
@@ -104,7 +105,7 @@ def draw_side_by_side(case: Case, path: Path, credits: Iterable[ReleaseCredit] =
         _draw_masked(row[3], overlay, case.origin)
         _write_words(row[4], name, overlay)
     figure.suptitle(case.name, fontsize=11, parse_math=False)
-    _finish(figure, path, case.name, list(credits))
+    _finish(figure, path, case.name, list(credits), _LEGEND)
 
 
 def draw_montage(cases: Sequence[Case], title: str, path: Path, credits: Iterable[ReleaseCredit] = ()) -> None:
@@ -143,7 +144,7 @@ def draw_montage(cases: Sequence[Case], title: str, path: Path, credits: Iterabl
             lines = [head, *_wrap(flags, 38, 3)]
             axes.set_title("\n".join(lines), fontsize=6.5, color=_colour(overlay))
     figure.suptitle(title, fontsize=11, parse_math=False)
-    _finish(figure, path, title, list(credits))
+    _finish(figure, path, title, list(credits), _LEGEND[:-2])
 
 
 def _show(axes: Any, colours: Rgb, origin: str) -> None:
@@ -228,14 +229,20 @@ def _colour(overlay: Overlay) -> str:
     return _KEPT if overlay.verdict.kept else _OUT
 
 
-def _finish(figure: Any, path: Path, title: str, credits: Sequence[ReleaseCredit]) -> None:
+def _finish(
+    figure: Any,
+    path: Path,
+    title: str,
+    credits: Sequence[ReleaseCredit],
+    legend: Sequence[tuple[str, str, str]],
+) -> None:
     """The legend, the credits, and the file."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=colour, linestyle=style, label=label) for label, colour, style in _LEGEND]
+    handles = [Line2D([], [], color=colour, linestyle=style, label=label) for label, colour, style in legend]
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=3, fontsize=7.5, facecolor="0.25", labelcolor="white",
-        framealpha=1,
+        handles=handles, loc="outside lower center", ncols=-(-len(legend) // 2), fontsize=7.5, facecolor="0.25",
+        labelcolor="white", framealpha=1,
     )  # fmt: skip
     texts = [
         f"{credit.release}: licence {credit.licence or 'not stated'}; cite {credit.citation or 'not stated'}"

@@ -289,8 +289,8 @@ class ImprovedConfig(PreprocessConfig):
     interloper_score: float = 3.0
     interloper_margin_px: int = 1
     lone_sigma: float = 10.0
-    lone_share: float = 0.5
-    lone_max_px: int = 80
+    lone_share: float = 0.85
+    lone_max_px: int = 120
     tail_prominence: float = 1.25
 
     def __post_init__(self) -> None:

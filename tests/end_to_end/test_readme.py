@@ -77,7 +77,7 @@ def own_files(command_line: Any, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_own_files_and_an_external_server(command_line: Any, server: Any, own_files: Path) -> None:
     """The README's own-files commands, on a fresh database of an external server."""
     blocks = section("Your own survey files")
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     config = server.create()
     url = str(config.database_url)
     try:
@@ -89,8 +89,8 @@ def test_own_files_and_an_external_server(command_line: Any, server: Any, own_fi
         assert config.reader_role in printed
         for block in blocks:
             shell(block, command_line, own_files, GALBASE_DATABASE_URL=url, **roles)
-        assert (own_files / "galaxy.png").read_bytes()[:4] == b"\x89PNG"
-        assert (own_files / "spectrum.png").read_bytes()[:4] == b"\x89PNG"
+        for name in ("galaxy", "spectrum", "why", "blends", "flags"):
+            assert (own_files / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
         with psycopg.connect(url) as connection:
             row = connection.execute("SELECT count(log_mstar_fib), count(*) FROM api.galaxy_property").fetchone()
         assert row is not None

@@ -34,7 +34,7 @@ def test_every_column_has_a_description() -> None:
 
 
 def test_flags_are_single_bits_with_meanings() -> None:
-    for registry, value, name, meaning in flags.definitions():
-        assert value.bit_count() == 1, (registry, name)
-        assert meaning
+    for item in flags.definitions():
+        assert item.value.bit_count() == 1, item
+        assert item.meaning
     assert len(flags.definitions()) == sum(len(kind) for kind in flags.REGISTRIES.values())

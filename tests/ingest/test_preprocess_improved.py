@@ -252,25 +252,25 @@ def test_hashes_of_the_published_presets_stay() -> None:
 
 
 def test_a_little_star_on_the_target_is_masked_and_no_blend() -> None:
-    star = galaxy(100, 76, 0.8, 0.1)
+    star = galaxy(110, 76, 0.8, 0.1)
     flux = noisy(galaxy(76, 76, 8, 0.3) + star)
     found, before = (
         find_target(flux, GRZ, False, IMPROVED.with_options({"lone_max_px": n})) for n in (IMPROVED.lone_max_px, 0)
     )
     assert found.mask is not None
     assert before.mask is not None
-    assert before.mask[76, 100]
-    assert not found.mask[76, 100]
+    assert before.mask[76, 110]
+    assert not found.mask[76, 110]
     assert Flag.INTERLOPER_MASKED in found.flag
     # No more goes than the star and the margin around it.
     lost = before.mask & ~found.mask
     rows, columns = np.nonzero(lost)
-    assert np.hypot(columns - 100, rows - 76).max() < 8
+    assert np.hypot(columns - 110, rows - 76).max() < 8
     assert found.blend_score == before.blend_score
     # The same on both sides is the galaxy's own.
-    both = find_target(noisy(galaxy(76, 76, 8, 0.3) + star + galaxy(52, 76, 0.8, 0.1)), GRZ, False, IMPROVED)
+    both = find_target(noisy(galaxy(76, 76, 8, 0.3) + star + galaxy(42, 76, 0.8, 0.1)), GRZ, False, IMPROVED)
     assert both.mask is not None
-    assert both.mask[76, [52, 100]].all()
+    assert both.mask[76, [42, 110]].all()
 
 
 def test_a_point_source_is_not_masked_for_being_bright() -> None:
