@@ -23,8 +23,6 @@ _CENTROID_PX = 2
 _SHARED_SIGMA = 1.5
 # A lone source reaches out to this share of the excess that its peak needs.
 _LONE_EDGE = 0.2
-# and to where this share of the light is its own: beyond, more is lost of the target than of the star.
-_LONE_EDGE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,9 @@ class Asymmetry:
         """Pixels of compact sources within the target that deblending left to it: little stars on its outskirts.
 
         Such a source is a local peak whose place on the target's other side lacks at least `lone_share` of its light,
-        and `lone_sigma` in noise of a pixel; its pixels are those around it that lack half. One of more than
-        `lone_max_px` pixels is no point: an arm, a tail, or a neighbour that deblending must part.
+        and `lone_sigma` in noise of a pixel. Its pixels are those around it that lack as large a share; farther
+        out more goes of the target than of the star. One of more than `lone_max_px` pixels is no point but an arm, a
+        tail, or a neighbour that deblending must part.
 
         Parameters
         ----------
@@ -87,9 +86,9 @@ class Asymmetry:
         """
         turned = _turned(self.fine, self.x, self.y)
         lacking = self.fine - turned
-        alone = region & (lacking > _LONE_EDGE_SHARE * self.fine) & (lacking > _LONE_EDGE * config.lone_sigma)
+        alone = region & (lacking > config.lone_share * self.fine) & (lacking > _LONE_EDGE * config.lone_sigma)
         lone = np.zeros_like(region)
-        peaks = alone & (lacking > config.lone_share * self.fine) & (lacking > config.lone_sigma)
+        peaks = alone & (lacking > config.lone_sigma)
         if not peaks.any():
             return lone
         peaks &= self.fine >= cv2.dilate(self.fine, np.ones((5, 5), np.uint8))

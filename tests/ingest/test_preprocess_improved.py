@@ -266,7 +266,7 @@ def test_a_little_star_on_the_target_is_masked_and_no_blend() -> None:
     # No more goes of the target's light than where the star stands.
     lost = before.mask & ~found.mask & before.region
     rows, columns = np.nonzero(lost)
-    assert 9 < len(rows) < 60
+    assert 0 < len(rows) < 60
     assert np.hypot(columns - 110, rows - 76).max() < 8
     assert found.blend_score == before.blend_score
     # The same on both sides is the galaxy's own.
