@@ -323,7 +323,7 @@ def test_a_missing_file_fails_its_unit_and_the_others_are_done(refreshed: Simple
     (refreshed.folder / "first.h5").rename(hidden)
     try:
         # With their stamps cached, predictions would not need the file.
-        with pytest.raises(GalbaseError, match="units failed"):
+        with pytest.raises(GalbaseError, match=r"1 of 2 units failed, the first first\.h5"):
             jobs.refresh(replace(archive.config, cache_dir="none"))
     finally:
         hidden.rename(refreshed.folder / "first.h5")
