@@ -44,14 +44,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests one process runs: those of a file, which share an archive, and all of the demonstration."""
-    for item in items:
-        names = getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("demo" if "demo" in names else item.location[0]))
-
-
 @dataclass(frozen=True)
 class Archive:
     """A database with an archive's schema, dropped after the tests that use it."""
