@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from galbase.ml.backend import keras
-from galbase.ml.networks.image_network import head_model
+from galbase.ml.networks.image_network import feature_network
 from galbase.ml.networks.network import Network
 from galbase.ml.networks.options import ImageOptions, check_preset
 
@@ -64,19 +64,7 @@ def build_galnet(preset: str, options: Mapping[str, Any]) -> Network:
     psf = layers.Input((chosen.psf_px, chosen.psf_px, chosen.n_band), name="psf")
     joined = layers.Concatenate(name="fuse")([_branch(image, of_stamp, "stamp"), _branch(psf, of_psf, "psf")])
     feature = layers.Dense(dense[0], activation="relu", name="dense")(joined)
-    inputs = {"image": image, "psf": psf}
-    head = head_model(dense[0], dense[1], 0.0, chosen.properties)
-    output, _ = head({"feature": feature})
-    return Network(
-        training=keras.Model(inputs, output, name="galnet"),
-        backbone=keras.Model(inputs, feature, name="backbone"),
-        head=head,
-        n_feature=dense[0],
-        embedding_dim=dense[1],
-        dropout=0.0,
-        input_shapes={key: tuple(value.shape[1:]) for key, value in inputs.items()},
-        properties=chosen.properties,
-    )
+    return feature_network("galnet", {"image": image, "psf": psf}, feature, chosen, width=dense[1])
 
 
 def _branch(maps: Any, widths: tuple[int, ...], name: str) -> Any:

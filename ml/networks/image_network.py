@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from galbase.ml.backend import keras
@@ -40,24 +40,41 @@ def image_network(
         L2 penalty of the dense layer.
     """
     feature = layers.GlobalAveragePooling2D(name="pool")(maps)
+    return feature_network(name, {"image": image}, feature, options, width=width, dropout=dropout, dense_l2=dense_l2)
+
+
+def feature_network(
+    name: str,
+    inputs: Mapping[str, Any],
+    feature: Any,
+    options: ImageOptions,
+    *,
+    width: int | None,
+    dropout: float = 0.0,
+    dense_l2: float = 0.0,
+) -> Network:
+    """A network from the features of its backbone; other parameters as in `image_network`.
+
+    Parameters
+    ----------
+    inputs : mapping of str to tensor
+        What the backbone reads; scalars, where the options have them, are joined to the features.
+    feature : (n, n_feature) tensor
+    width : int or None
+        As of `head_model`.
+    """
     n_feature = int(feature.shape[-1])
-    inputs = {"image": image}
-    shapes: dict[str, tuple[int, ...]] = {"image": (options.size_px, options.size_px, options.n_band)}
-    if options.n_scalar:
-        inputs["scalar"] = layers.Input((options.n_scalar,), name="scalar")
-        shapes["scalar"] = (options.n_scalar,)
+    scalar = {"scalar": layers.Input((options.n_scalar,), name="scalar")} if options.n_scalar else {}
     head = head_model(n_feature, width, dense_l2, options.properties, options.n_scalar)
-    dropped = layers.Dropout(dropout, name="dropout")(feature)
-    rest = {key: value for key, value in inputs.items() if key != "image"}
-    output, _ = head({"feature": dropped, **rest})
+    output, embedding = head({"feature": layers.Dropout(dropout, name="dropout")(feature), **scalar})
     return Network(
-        training=keras.Model(inputs, output, name=name),
-        backbone=keras.Model({"image": image}, feature, name="backbone"),
+        training=keras.Model({**inputs, **scalar}, output, name=name),
+        backbone=keras.Model(dict(inputs), feature, name="backbone"),
         head=head,
         n_feature=n_feature,
-        embedding_dim=width,
+        embedding_dim=int(embedding.shape[-1]),
         dropout=dropout,
-        input_shapes=shapes,
+        input_shapes={key: tuple(value.shape[1:]) for key, value in {**inputs, **scalar}.items()},
         properties=options.properties,
     )
 

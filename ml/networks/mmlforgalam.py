@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from galbase.ml.backend import keras
-from galbase.ml.networks.image_network import head_model, scaled
+from galbase.ml.networks.image_network import feature_network, scaled
 from galbase.ml.networks.network import Network
 from galbase.ml.networks.options import ImageOptions, check_preset
 from galbase.schema.errors import UsageError
@@ -108,7 +108,7 @@ def build_m1(preset: str, options: Mapping[str, Any]) -> Network:
     feature = layers.Flatten(name="flatten")(maps)
     for index, width in enumerate(dense[:-1]):
         feature = layers.Dense(width, activation="relu", name=f"dense{index}")(feature)
-    return _network("mmlforgalam_m1", {"spectrum": spectrum}, feature, dense[-1], chosen)
+    return feature_network("mmlforgalam_m1", {"spectrum": spectrum}, feature, chosen, width=dense[-1])
 
 
 def build_m2(preset: str, options: Mapping[str, Any]) -> Any:
@@ -155,7 +155,7 @@ def build_m3(preset: str, options: Mapping[str, Any]) -> Network:
             )(maps)  # fmt: skip
         maps = layers.MaxPooling2D(2, name=f"block{block}_pool")(maps)
     feature = layers.Dense(dense[0], activation="relu", name="dense0")(layers.Flatten(name="flatten")(maps))
-    return _network("mmlforgalam_m3", {"image": image}, feature, dense[1], chosen)
+    return feature_network("mmlforgalam_m3", {"image": image}, feature, chosen, width=dense[1])
 
 
 def build_m4(preset: str, options: Mapping[str, Any]) -> Network:
@@ -183,23 +183,4 @@ def build_m4(preset: str, options: Mapping[str, Any]) -> Network:
     for index, dense in enumerate(_FUSED[preset]):
         feature = layers.Dense(dense, activation="relu", name=f"dense{index}")(feature)
     inputs = {"spectral_feature": spectral, "image_feature": image}
-    return _network("mmlforgalam_m4", inputs, feature, None, chosen, dropout=0.2)
-
-
-def _network(
-    name: str, inputs: dict[str, Any], feature: Any, width: int | None, options: ImageOptions, dropout: float = 0.0
-) -> Network:
-    """The network with its head; without a width the features are the embedding."""
-    n_feature = int(feature.shape[-1])
-    head = head_model(n_feature, width, 0.0, options.properties)
-    output, _ = head({"feature": layers.Dropout(dropout, name="dropout")(feature)})
-    return Network(
-        training=keras.Model(inputs, output, name=name),
-        backbone=keras.Model(inputs, feature, name="backbone"),
-        head=head,
-        n_feature=n_feature,
-        embedding_dim=n_feature if width is None else width,
-        dropout=dropout,
-        input_shapes={key: tuple(value.shape[1:]) for key, value in inputs.items()},
-        properties=options.properties,
-    )
+    return feature_network("mmlforgalam_m4", inputs, feature, chosen, width=None, dropout=0.2)

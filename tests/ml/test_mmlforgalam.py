@@ -105,6 +105,14 @@ def test_small_presets_fit_together(preset: str) -> None:
     assert sum(each.n_parameter for each in (m1, m3, m4)) < 8e6
 
 
+def test_image_only_reads_scalars_where_there_are_some() -> None:
+    network = build("mmlforgalam_m3", "tiny", {"n_scalar": 6, "pixel_range": "unit"})
+    assert network.head_inputs == ("scalar",)
+    inputs = {"image": np.zeros((2, 128, 128, 3), np.float32), "scalar": np.eye(2, 6, dtype=np.float32)}
+    value = network.training.predict_on_batch(inputs)
+    assert not np.array_equal(value[0], value[1])
+
+
 @pytest.mark.parametrize(
     ("family", "options"),
     [
