@@ -19,6 +19,9 @@ def preprocess(
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Workers if there is no scheduler [one a core].")] = None,
+    device: Annotated[
+        str, typer.Option(help="Workers: cpu, gpu (started with --resources GPU=1; pixels are computed there) or auto.")
+    ] = "auto",
     cache: Annotated[bool, typer.Option(help="Keep the stamps of kept images on disk, for training.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Report as one JSON object.")] = False,
 ) -> None:
@@ -41,6 +44,7 @@ def preprocess(
             workers=workers,
             progress=progress,
             cache=cache,
+            device=device,
         )
     payload = {
         "release": release,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import entry_points
 from typing import Any
 
 import psycopg
@@ -12,6 +14,7 @@ import psycopg
 from galbase.ingest.cache_fill import STEP as FILL_STEP
 from galbase.ingest.cache_fill import FillReport, fill_unit, lacking_units
 from galbase.ingest.cache_size import expected_size
+from galbase.ingest.preprocess.arrays import NUMPY, Arrays
 from galbase.ingest.preprocess.config import PreprocessConfig
 from galbase.ingest.preprocess_store import STEP, UnitReport, ensure_config, find_config, process_unit, stale_units
 from galbase.ingest.stamp_cache import CacheReport, usable
@@ -20,9 +23,11 @@ from galbase.schema.config import Config
 from galbase.schema.console import Progress, note
 from galbase.schema.database import connect
 from galbase.schema.errors import GalbaseError, UsageError
-from galbase.schema.jobs import LEASE_SECONDS, Batch, cluster, run_batch
+from galbase.schema.jobs import LEASE_SECONDS, Batch, cluster, run_batch, worker_has_gpu, worker_threads
 from galbase.schema.ledger import StaleUnit, WorkUnit
+from galbase.schema.worker_device import check_device
 
+ARRAYS_GROUP = "galbase.arrays"
 # Below this many images starting worker processes costs more than they save.
 SMALL_JOB = 200
 
@@ -65,6 +70,7 @@ def run_preprocess(
     progress: Progress | None = None,
     lease_seconds: float = LEASE_SECONDS,
     cache: bool = True,
+    device: str = "auto",
 ) -> PreprocessReport:
     """Give every image that lacks one a current verdict, and leave all others untouched.
 
@@ -88,6 +94,9 @@ def run_preprocess(
         After this time another worker may take over a unit.
     cache : bool
         Write the stamps of kept images to the cache, where `config.cache_dir` wants one; their size is told before.
+    device : {'auto', 'cpu', 'gpu'}
+        Workers that judge, as of `worker_device.placement`. One with a GPU computes pixels on it, and detection,
+        contours and deblending on its threads.
 
     Raises
     ------
@@ -96,6 +105,7 @@ def run_preprocess(
     """
     if workers is not None and workers < 1:
         raise UsageError(f"workers is {workers}; at least 1 is needed.")
+    check_device(device)
     with connect(config) as connection:
         _check_release(connection, release)
         config_id = ensure_config(connection, name, preprocess)
@@ -108,9 +118,14 @@ def run_preprocess(
             n_image = sum(unit.n_row for unit in units)
             note(expected_size(connection, config_id, preprocess, n_image, judged=False).text(folder))
     recorded = {"release": release, "preset": name, "hash": preprocess.hash(), "parameters": preprocess.to_dict()}
-    arguments = (config_id, preprocess.to_dict(), None if folder is None else str(folder))
-    batch = Batch("preprocess", STEP, recorded, units, judge_unit, arguments, UnitReport(), lease_seconds)
-    with cluster(scheduler, processes=workers or _n_process(units)) as client:
+    arguments = (config_id, preprocess.to_dict(), None if folder is None else str(folder), device == "gpu")
+    batch = Batch(
+        "preprocess", STEP, recorded, units, judge_unit, arguments, UnitReport(), lease_seconds, device=device
+    )
+    gpu = scheduler is None and device == "gpu"
+    if gpu:
+        accelerator()
+    with cluster(scheduler, processes=workers or _n_process(units), threads=_n_core() if gpu else 1, gpu=gpu) as client:
         run_id, report = run_batch(
             config, client, batch, progress, lambda it: f"{it.n_row} images judged, {it.n_kept} kept"
         )
@@ -121,7 +136,11 @@ def run_preprocess(
 def _n_process(units: Sequence[StaleUnit]) -> int:
     small = sum(unit.n_row for unit in units) < SMALL_JOB
     # Processes rather than threads, since deblending holds Python's lock.
-    return 1 if small else len(os.sched_getaffinity(0))
+    return 1 if small else _n_core()
+
+
+def _n_core() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def judge_unit(
@@ -130,9 +149,31 @@ def judge_unit(
     config_id: int,
     options: Mapping[str, Any],
     cache: str | None = None,
+    alone: bool = False,
 ) -> UnitReport:
-    """Judge a claimed unit on a worker; options travel as a dict, so that an unknown one is refused there too."""
-    return process_unit(connection, unit, config_id, PreprocessConfig.from_dict(options), usable(cache))
+    """Judge a claimed unit on a worker; options travel as a dict, so that an unknown one is refused there too.
+
+    On a worker with a GPU the pixels are computed there; a task that has it `alone` takes all threads of the worker.
+    """
+    arrays = accelerator() if worker_has_gpu() else NUMPY
+    n_thread = worker_threads() if alone else 1
+    preprocess = PreprocessConfig.from_dict(options)
+    return process_unit(connection, unit, config_id, preprocess, usable(cache), arrays, n_thread)
+
+
+@lru_cache(maxsize=1)
+def accelerator() -> Arrays:
+    """The array operations of this machine's accelerator, which another part gives: this one knows numpy alone.
+
+    Raises
+    ------
+    GalbaseError
+        If the machine has none, or the installation no such part.
+    """
+    for entry in entry_points(group=ARRAYS_GROUP):
+        found: Arrays = entry.load()()
+        return found
+    raise GalbaseError(f"nothing in entry-point group {ARRAYS_GROUP!r} computes on a GPU; install galbase anew.")
 
 
 def fill_cache(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ import numpy.typing as npt
 import psycopg
 from psycopg import sql
 
+from galbase.ingest.preprocess.arrays import NUMPY, Arrays
 from galbase.ingest.preprocess.config import PreprocessConfig
-from galbase.ingest.preprocess.ellipse import Ellipse
-from galbase.ingest.preprocess.judge import ALGORITHM_VERSIONS, preprocess_cutout
+from galbase.ingest.preprocess.judge import ALGORITHM_VERSIONS, preprocess_images
 from galbase.ingest.preprocess.pixels import Cutouts, pixel_hash, read_cutouts, rows_per_unit
-from galbase.ingest.preprocess.stamp import FramedTarget, frame_target
+from galbase.ingest.preprocess.stamp import frame_target
 from galbase.ingest.preprocess.stamp_file import Stamp
 from galbase.ingest.preprocess.verdict import Verdict
 from galbase.ingest.stamp_cache import CachePlace, CacheReport, discard, record, write_stamps
@@ -83,6 +84,16 @@ class _ImageRow:
     input_text: str
     stored_hash: str | None
     stored_pixel_hash: str | None
+
+
+@dataclass(frozen=True)
+class _Stale:
+    """An image to judge, and the hash of all that its verdict depends on."""
+
+    image: _ImageRow
+    bands: tuple[str, ...]
+    pixels: npt.NDArray[np.float32]
+    wanted: str
 
 
 @dataclass(frozen=True)
@@ -182,6 +193,8 @@ def process_unit(
     config_id: int,
     config: PreprocessConfig,
     cache: Path | None = None,
+    arrays: Arrays = NUMPY,
+    n_thread: int = 1,
 ) -> UnitReport:
     """Read a unit's images, judge those whose verdict is not current, and write all of it in one transaction.
 
@@ -195,6 +208,8 @@ def process_unit(
         The stored configuration and its number.
     cache : Path, optional
         The cache folder that stamps of kept images go to; none when None.
+    arrays, n_thread
+        As of `preprocess_images`.
 
     Raises
     ------
@@ -215,21 +230,27 @@ def process_unit(
         _check_unchanged(file)
         first = images[0].row_index
         cutouts = read_cutouts(file.path, file.fmt, first, images[-1].row_index + 1)
-        for image in images:
-            pixels = cutouts.pixels[image.row_index - first]
-            digest = pixel_hash(pixels)
-            if digest != image.stored_pixel_hash:
-                hashes.append((image.observation_id, digest))
-            wanted = input_hash(digest, config, image.input_text)
-            if wanted == image.stored_hash:
-                continue
-            verdict = _judge(pixels, cutouts, image, file.path, config)
-            rows.append(_row(image.observation_id, config_id, verdict, wanted))
+        digests = [pixel_hash(cutouts.pixels[image.row_index - first]) for image in images]
+        hashes = [
+            (image.observation_id, digest)
+            for image, digest in zip(images, digests, strict=True)
+            if digest != image.stored_pixel_hash
+        ]
+        stale = [
+            _Stale(image, _bands(cutouts, image, file.path), cutouts.pixels[image.row_index - first], wanted)
+            for image, digest in zip(images, digests, strict=True)
+            if (wanted := input_hash(digest, config, image.input_text)) != image.stored_hash
+        ]
+        for each, verdict in zip(stale, _judge(stale, config, arrays, n_thread), strict=True):
+            image = each.image
+            rows.append(_row(image.observation_id, config_id, verdict, each.wanted))
             report.flags.update(str(flag.name) for flag in verdict.flag)
             judged.append(image.row_index)
             if cache is not None and verdict.kept and verdict.ellipse is not None:
-                target = verdict.framed or _framed(pixels, cutouts, image, verdict.ellipse, config)
-                stamps.append(Stamp(image.row_index, wanted, target))
+                target = verdict.framed or frame_target(
+                    each.pixels, each.bands, image.pixel_scale_arcsec, image.is_display, verdict.ellipse, config
+                )
+                stamps.append(Stamp(image.row_index, each.wanted, target))
     place = written = None
     if cache is not None and judged:
         size = rows_per_unit(file.path, file.fmt)
@@ -316,23 +337,23 @@ def _refuse_other_content(connection: psycopg.Connection[Any], data_file_id: int
         raise GalbaseError(f"{file.path} was ingested anew while it was judged; run the command again.")
 
 
-def _judge(
-    pixels: npt.NDArray[np.float32], cutouts: Cutouts, image: _ImageRow, path: Path, config: PreprocessConfig
-) -> Verdict:
-    # What was registered at ingest goes before what the file says; a display image's channels have no names.
-    bands: Sequence[str] = cutouts.bands if image.is_display else image.bands
-    if len(bands) != pixels.shape[2]:
-        raise GalbaseError(
-            f"{path} has {pixels.shape[2]} bands and was registered with {', '.join(bands)}; ingest it anew."
-        )
-    return preprocess_cutout(pixels, bands, image.pixel_scale_arcsec, image.is_display, config)
-
-
-def _framed(
-    pixels: npt.NDArray[np.float32], cutouts: Cutouts, image: _ImageRow, ellipse: Ellipse, config: PreprocessConfig
-) -> FramedTarget:
+def _bands(cutouts: Cutouts, image: _ImageRow, path: Path) -> tuple[str, ...]:
+    """What was registered at ingest goes before what the file says; a display image's channels have no names."""
     bands = cutouts.bands if image.is_display else image.bands
-    return frame_target(pixels, bands, image.pixel_scale_arcsec, image.is_display, ellipse, config)
+    if len(bands) != cutouts.pixels.shape[3]:
+        raise GalbaseError(
+            f"{path} has {cutouts.pixels.shape[3]} bands and was registered with {', '.join(bands)}; ingest it anew."
+        )
+    return bands
+
+
+def _judge(stale: Sequence[_Stale], config: PreprocessConfig, arrays: Arrays, n_thread: int) -> Iterator[Verdict]:
+    """Verdicts in order; images of a file that are alike are judged together."""
+    for (bands, scale, is_display), alike in groupby(
+        stale, lambda each: (each.bands, each.image.pixel_scale_arcsec, each.image.is_display)
+    ):
+        pixels = [each.pixels for each in alike]
+        yield from preprocess_images(pixels, bands, scale, is_display, config, arrays, n_thread)
 
 
 def _row(observation_id: int, config_id: int, verdict: Verdict, digest: str) -> tuple[Any, ...]:

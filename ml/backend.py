@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["device", "keras", "make_deterministic"]
+__all__ = ["accelerator_name", "device", "keras", "make_deterministic"]
 
 
 @contextmanager
@@ -39,7 +39,9 @@ def _start() -> Any:
         if keras.backend.backend() == "tensorflow":
             import tensorflow
 
-            tensorflow.config.list_physical_devices()
+            for gpu in tensorflow.config.list_physical_devices("GPU"):
+                # All of its memory otherwise, at the first sum.
+                tensorflow.config.experimental.set_memory_growth(gpu, True)
     return keras
 
 
@@ -55,11 +57,26 @@ def make_deterministic(seed: int) -> None:
         tensorflow.config.experimental.enable_op_determinism()
 
 
-def device() -> str:
-    """Name of the first accelerator, or ``cpu``; the backend's name where it cannot be asked."""
-    if keras.backend.backend() == "tensorflow":
+def accelerator_name() -> str | None:
+    """Name of the first accelerator that the backend computes on; None if it has none."""
+    name = keras.backend.backend()
+    if name == "tensorflow":
         import tensorflow
 
         gpus = tensorflow.config.list_physical_devices("GPU")
-        return str(gpus[0].name) if gpus else "cpu"
-    return str(keras.backend.backend())
+        return str(gpus[0].name) if gpus else None
+    if name == "jax":
+        import jax
+
+        first = jax.devices()[0]
+        return None if first.platform == "cpu" else str(first)
+    if name == "torch":
+        import torch
+
+        return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else None
+    return None
+
+
+def device() -> str:
+    """Name of the first accelerator, or ``cpu``."""
+    return accelerator_name() or "cpu"

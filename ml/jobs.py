@@ -17,6 +17,7 @@ from galbase.schema.console import progress
 from galbase.schema.database import connect, connect_url, database_url
 from galbase.schema.errors import GalbaseError, UsageError
 from galbase.schema.jobs import Batch, cluster, finish, run_batch
+from galbase.schema.worker_device import placement
 
 if TYPE_CHECKING:
     import psycopg
@@ -70,7 +71,8 @@ def train(config: Config, request: TrainingRequest, *, scheduler: str | None = N
             if request.epochs is not None:
                 bar.total(request.epochs)
             client.subscribe_topic(topic, lambda _event: bar.advance())
-            future = client.submit(train_task, url, replace(request, run_id=run_id), topic, cache, pure=False)
+            where = placement(client, "auto", prefer_gpu=True)
+            future = client.submit(train_task, url, replace(request, run_id=run_id), topic, cache, pure=False, **where)
             result: dict[str, Any] = future.result()
             client.unsubscribe_topic(topic)
     except BaseException as error:
@@ -167,7 +169,9 @@ def predict(config: Config, client: Any, wanted: ModelPlan) -> UnitReport:
     recorded = {"model": model.name, "weights": model.weights_sha256}
     with connect(config) as connection:
         arguments = (database_url(config), model.name, worker_cache(connection, config))
-    batch = Batch("predict", STEP, recorded, wanted.units, predict_task, arguments, UnitReport(), LEASE_SECONDS)
+    batch = Batch(
+        "predict", STEP, recorded, wanted.units, predict_task, arguments, UnitReport(), LEASE_SECONDS, prefer_gpu=True
+    )
     with progress(f"predict {model.name}", unit="images") as bar:
         return run_batch(
             config, client, batch, bar,

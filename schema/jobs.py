@@ -22,6 +22,7 @@ from galbase.schema.database import connect, connect_url, database_url
 from galbase.schema.errors import GalbaseError
 from galbase.schema.ledger import StaleUnit, WorkUnit
 from galbase.schema.transient import is_transient
+from galbase.schema.worker_device import RESOURCE, placement
 
 # A unit takes seconds; a dead worker's unit waits this long before another takes it.
 LEASE_SECONDS = 120.0
@@ -70,6 +71,9 @@ class Batch(Generic[R]):
         After this time without a sign of life another worker may take over a unit.
     prepare : callable, optional
         ``prepare(connection, run_id)`` writes what units refer to, in the transaction that records the run.
+    device : str
+    prefer_gpu : bool
+        Workers that the units are for, as of `worker_device.placement`.
     """
 
     kind: str
@@ -81,6 +85,8 @@ class Batch(Generic[R]):
     nothing: R
     lease_seconds: float = LEASE_SECONDS
     prepare: Callable[[psycopg.Connection[Any], int], None] | None = None
+    device: str = "auto"
+    prefer_gpu: bool = False
 
 
 def run_batch(
@@ -108,6 +114,7 @@ def run_batch(
     GalbaseError
         If units failed; all other units are done then.
     """
+    where = {} if client is None else placement(client, batch.device, prefer_gpu=batch.prefer_gpu)
     with connect(config) as connection:
         run_id = ledger.start_run(connection, batch.kind, batch.recorded)
         places = ((unit.data_file_id, unit.row_start, unit.row_stop) for unit in batch.units)
@@ -117,7 +124,7 @@ def run_batch(
     if bar is not None:
         bar.total(sum(unit.n_row for unit in batch.units))
     try:
-        report = _map_units(config, client, run_id, batch, bar)
+        report = _map_units(config, client, run_id, batch, bar, where)
         with connect(config) as connection:
             failed = ledger.failed_units(connection, run_id, batch.step)
         if failed:
@@ -139,7 +146,9 @@ def finish(config: Config, run_id: int, state: str, message: str) -> None:
         ledger.finish_run(connection, run_id, state, message)
 
 
-def _map_units(config: Config, client: Any, run_id: int, batch: Batch[R], bar: Progress | None) -> R:
+def _map_units(
+    config: Config, client: Any, run_id: int, batch: Batch[R], bar: Progress | None, where: Mapping[str, Any]
+) -> R:
     """Run tasks until no unit is open. A task claims units from the ledger: which, does not matter."""
     from distributed import as_completed
 
@@ -165,7 +174,7 @@ def _map_units(config: Config, client: Any, run_id: int, batch: Batch[R], bar: P
         # A task takes several units, so that a hundred thousand one-image files are not as many tasks.
         n_unit = max(1, n_open // (n_worker * TASKS_PER_WORKER))
         work = (url, run_id, batch.step, batch.process, batch.arguments, batch.nothing, n_unit, batch.lease_seconds)
-        futures = [client.submit(work_units, *work, pure=False) for _ in range(-(-n_open // n_unit))]
+        futures = [client.submit(work_units, *work, pure=False, **where) for _ in range(-(-n_open // n_unit))]
         n_taken = 0
         for future in as_completed(futures):
             n_done, report = _result(future, batch.nothing)
@@ -296,7 +305,7 @@ def _try_again_later(url: str, unit: WorkUnit, error: Exception) -> None:
 
 
 @contextmanager
-def cluster(scheduler: str | None, *, processes: int = 1, threads: int = 1) -> Iterator[Any]:
+def cluster(scheduler: str | None, *, processes: int = 1, threads: int = 1, gpu: bool = False) -> Iterator[Any]:
     """A client of a Dask scheduler, or of a cluster of this process that ends with it.
 
     Parameters
@@ -307,6 +316,8 @@ def cluster(scheduler: str | None, *, processes: int = 1, threads: int = 1) -> I
         Worker processes of our own cluster; 1 stays in this process.
     threads : int
         Threads of each worker.
+    gpu : bool
+        Our own cluster is one process that offers this machine's GPU.
 
     Raises
     ------
@@ -316,10 +327,12 @@ def cluster(scheduler: str | None, *, processes: int = 1, threads: int = 1) -> I
     from distributed import Client, LocalCluster
 
     if scheduler is None:
+        processes = 1 if gpu else processes
         own = LocalCluster(
             n_workers=processes,
             threads_per_worker=threads,
             processes=processes > 1,
+            resources={RESOURCE: 1} if gpu else None,
             # Nothing of a cluster of ours may listen beyond this machine; None as dashboard address would still open
             # the default port, on all addresses.
             host="127.0.0.1" if processes > 1 else None,
@@ -339,3 +352,24 @@ def cluster(scheduler: str | None, *, processes: int = 1, threads: int = 1) -> I
         ) from error
     with client:
         yield client
+
+
+def worker_has_gpu() -> bool:
+    """Whether this is a task on a worker with a GPU."""
+    from distributed import get_worker
+
+    try:
+        worker = get_worker()
+    except ValueError:
+        return False
+    return bool(worker.state.total_resources.get(RESOURCE, 0) >= 1)
+
+
+def worker_threads() -> int:
+    """Threads of this worker; 1 outside a task."""
+    from distributed import get_worker
+
+    try:
+        return int(get_worker().state.nthreads)
+    except ValueError:
+        return 1

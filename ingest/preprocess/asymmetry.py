@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from galbase.ingest.preprocess.coadd import Plane
 from galbase.ingest.preprocess.config import ImprovedConfig
-from galbase.ingest.preprocess.detection import Plane, Region
+from galbase.ingest.preprocess.detection import Region
 
 # Half a side of the window in which the centroid of the peak is taken.
 _CENTROID_PX = 2

@@ -90,6 +90,8 @@ def fit_ellipses(contours: Sequence[npt.NDArray[np.int32]]) -> list[Ellipse]:
     for contour in contours:
         if len(contour) < MIN_FIT_POINTS:
             continue
+        # Points on a line are shaken at random until they allow an ellipse: always alike, whatever was fitted before.
+        cv2.setRNGSeed(0)
         (x, y), (width, height), angle = cv2.fitEllipse(contour)
         # OpenCV gives the full axes, the shorter first, and the angle of the first from +x.
         minor, major, theta = (width, height, angle + 90) if width <= height else (height, width, angle)

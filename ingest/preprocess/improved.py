@@ -12,11 +12,12 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from galbase.ingest.preprocess.coadd import Coadd
 from galbase.ingest.preprocess.config import ImprovedConfig
 from galbase.ingest.preprocess.frame import Frame
 from galbase.ingest.preprocess.size import size_flag, stamp_flag
 from galbase.ingest.preprocess.stamp import FramedTarget, masked_stamp
-from galbase.ingest.preprocess.target import enclosing_circle, find_target
+from galbase.ingest.preprocess.target import enclosing_circle, find_in_coadd
 from galbase.ingest.preprocess.verdict import INFORMATIVE, Verdict
 from galbase.schema.flags import PreprocessFlag
 
@@ -26,6 +27,7 @@ _SATURATED_PIXELS = 5
 
 def judge_improved(
     frame: Frame,
+    image: Coadd,
     bands: tuple[str, ...],
     is_display: bool,
     flag: PreprocessFlag,
@@ -38,6 +40,8 @@ def judge_improved(
     ----------
     frame : Frame
         Finite pixels; at least one band is not constant.
+    image : Coadd
+        Its bands added.
     bands : tuple of str
     is_display : bool
     flag : PreprocessFlag
@@ -46,7 +50,7 @@ def judge_improved(
         Pixel scale, arcsec.
     config : ImprovedConfig
     """
-    target = find_target(frame.pixels, bands, is_display, config)
+    target = find_in_coadd(image, is_display, config)
     flag |= target.flag
     verdict = Verdict(
         flag,

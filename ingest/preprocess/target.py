@@ -11,18 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from galbase.ingest.preprocess.asymmetry import Asymmetry, turn_and_subtract
+from galbase.ingest.preprocess.coadd import Coadd, Plane, coadd, with_correlated_noise
 from galbase.ingest.preprocess.config import ImprovedConfig
-from galbase.ingest.preprocess.detection import (
-    Coadd,
-    Labels,
-    Plane,
-    Region,
-    Sources,
-    coadd,
-    detect,
-    faint_region,
-    with_correlated_noise,
-)
+from galbase.ingest.preprocess.detection import Labels, Region, Sources, detect, faint_region
 from galbase.ingest.preprocess.ellipse import Ellipse, draw_mask
 from galbase.schema.flags import PreprocessFlag
 
@@ -74,7 +65,11 @@ def find_target(pixels: Plane, bands: Sequence[str], is_display: bool, config: I
     is_display : bool
     config : ImprovedConfig
     """
-    image = coadd(pixels, bands, is_display)
+    return find_in_coadd(coadd(pixels, bands, is_display), is_display, config)
+
+
+def find_in_coadd(image: Coadd, is_display: bool, config: ImprovedConfig) -> Target:
+    """`find_target` of an image whose bands have been added."""
     if is_display:
         image = with_correlated_noise(image, config.kernel_fwhm_px)
     sources = detect(image.every, config)
@@ -84,7 +79,7 @@ def find_target(pixels: Plane, bands: Sequence[str], is_display: bool, config: I
         if faint is None:
             why = PreprocessFlag.NO_TARGET
             why |= PreprocessFlag.TARGET_OFF_CENTRE if sources.n_region else PreprocessFlag.NO_SOURCE_DETECTED
-            return Target(None, None, None, why, sources.n_region, 0, None, image.rms, sources.labels)
+            return Target(None, None, None, why, sources.n_region, 0, None, float(image.rms), sources.labels)
         return _part(image, sources, faint, faint, None, config)
     x, y = peak
     whole = sources.regions == sources.regions[y, x]
@@ -150,7 +145,7 @@ def _part(
     mask = (within | _grown(region, config.interloper_margin_px)) & ~_grown(others, config.interloper_margin_px)
     children = np.unique(labels[whole])
     n_source = max(1, int(np.count_nonzero(children)) - len(parts))
-    return Target(region, mask | region, ellipse, flag, sources.n_region, n_source, score, image.rms, labels)
+    return Target(region, mask | region, ellipse, flag, sources.n_region, n_source, score, float(image.rms), labels)
 
 
 def _own_parts(sources: Sources, sides: Asymmetry, whole: Region, own: int, config: ImprovedConfig) -> list[int]:

@@ -10,8 +10,9 @@ import pytest
 from photutils.segmentation import SegmentationImage, detect_sources
 
 from galbase.ingest.preprocess import blend
+from galbase.ingest.preprocess.coadd import coadd, sky_level
 from galbase.ingest.preprocess.config import ImprovedConfig, PreprocessConfig, preset
-from galbase.ingest.preprocess.detection import Sources, coadd, detect, sky_level
+from galbase.ingest.preprocess.detection import Sources, detect
 from galbase.ingest.preprocess.judge import preprocess_batch, preprocess_cutout
 from galbase.ingest.preprocess.pixels import read_cutouts
 from galbase.ingest.preprocess.stamp import frame_target, masked_stamp

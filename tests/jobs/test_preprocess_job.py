@@ -13,11 +13,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from galbase.ingest import jobs
 from galbase.ingest.commands_preprocess import preprocess
 from galbase.ingest.jobs import count_stale
+from galbase.ingest.preprocess.arrays import Arrays
 from galbase.ingest.preprocess.config import preset
 from galbase.ingest.preprocess.judge import preprocess_batch
 from galbase.ingest.preprocess.pixels import pixel_hash, read_cutouts
+from galbase.ml.accelerator import keras_arrays
+from galbase.ml.backend import accelerator_name
 from galbase.schema.errors import GalbaseError, UsageError
 from tests.jobs.trial import PUBLISHED, RELEASE, Trial, shard
 
@@ -45,6 +49,33 @@ def test_stored_verdicts_are_those_of_the_pure_functions(trial: Trial) -> None:
     assert report.n_kept == sum(verdict.kept for verdict in verdicts)
     for name, count in report.flags.items():
         assert count == sum(name in [flag.name for flag in verdict.flag] for verdict in verdicts)
+
+
+def test_workers_with_a_gpu_compute_pixels_with_its_arrays(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial.add("a.h5", 1, 6)
+    if accelerator_name() is None:
+        with pytest.raises(GalbaseError, match="Keras finds no accelerator"):
+            trial.run(device="gpu")
+        assert not trial.stored()
+    improved = preset("improved")
+    trial.run(preprocess=improved, name="improved", device="cpu")
+    plain = trial.stored()
+    used: list[str] = []
+
+    def keras_on_any_device() -> Arrays:
+        used.append("keras")
+        return keras_arrays("keras")
+
+    monkeypatch.setattr(jobs, "accelerator", keras_on_any_device)
+    trial.connection.execute("DELETE FROM archive.preprocess")
+    trial.connection.commit()
+    trial.run(preprocess=improved, name="improved")
+    assert not used
+    trial.connection.execute("DELETE FROM archive.preprocess")
+    trial.connection.commit()
+    trial.run(preprocess=improved, name="improved", device="gpu")
+    assert used
+    assert {place: row[:2] for place, row in trial.stored().items()} == {p: row[:2] for p, row in plain.items()}
 
 
 def test_method_improved_stores_its_score_and_the_published_stay(trial: Trial) -> None:
@@ -155,14 +186,14 @@ def test_a_file_ingested_anew_meanwhile_rolls_back(trial: Trial, monkeypatch: py
     from galbase.ingest import preprocess_store
 
     trial.add("a.h5", 1, 2)
-    judge = preprocess_store.preprocess_cutout
+    judge = preprocess_store.preprocess_images
 
     def slow(*arguments: Any) -> Any:
         with psycopg.connect(str(trial.config.database_url)) as other:
             other.execute("UPDATE archive.data_file SET sha256 = 'another'")
         return judge(*arguments)
 
-    monkeypatch.setattr(preprocess_store, "preprocess_cutout", slow)
+    monkeypatch.setattr(preprocess_store, "preprocess_images", slow)
     with pytest.raises(GalbaseError, match="ingested anew while it was judged"):
         trial.run()
     assert trial.stored() == {}
