@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from galbase.ml import backend
 from galbase.ml.baselines import boosted_trees, mean_prediction
-from galbase.ml.calibration import MIN_RESIDUAL, ConformalBins, calibrate
+from galbase.ml.calibration import LEVELS, MIN_RESIDUAL, ConformalBins, bin_edges, calibrate
 from galbase.ml.dataset import image_files, load_inputs
 from galbase.ml.domain import Domain
 from galbase.ml.inference import Inference, infer
@@ -117,7 +117,11 @@ def run_training(
     key = hashlib.sha256(weights).hexdigest()
     found = {part: _infer(network, sample, recipe, scaler, part, key) for part in ("train", "calibration", "test")}
     conformal = {
-        name: calibrate(sample.label[sample.rows("calibration"), k], found["calibration"].value[:, k])
+        name: calibrate(
+            sample.label[sample.rows("calibration"), k],
+            found["calibration"].quantile[:, k],
+            bin_edges(found["calibration"].quantile[:, k]),
+        )
         for k, name in enumerate(network.properties)
     }
     metrics = {
@@ -181,7 +185,9 @@ def load_sample(connection: Any, training_set: TrainingSet, recipe: Recipe, cach
 
 def network_options(request: TrainingRequest, training_set: TrainingSet, recipe: Recipe) -> dict[str, Any]:
     """Options the network is built with: the family's, and what training set and recipe decide."""
+    levels = {"n_level": len(LEVELS)} if request.mode == "improved" else {}
     return {
+        **levels,
         **request.options,
         "properties": list(training_set.properties),
         "size_px": training_set.preprocess.stamp_px,
@@ -230,7 +236,7 @@ def _fit(
 def _infer(network: Network, sample: Sample, recipe: Recipe, scaler: LabelScaler, part: str, key: str) -> Inference:
     rows = sample.rows(part)
     ids = [int(each) for each in sample.observation_id[rows]]
-    return infer(network, scaler, _inputs(sample, recipe, rows), ids, key)
+    return infer(network, scaler, _inputs(sample, recipe, rows), ids, key, recipe.n_turn)
 
 
 def score(
@@ -245,7 +251,7 @@ def score(
     scores: dict[str, dict[str, dict[str, float]]] = {}
     for k, (name, bins) in enumerate(conformal.items()):
         true = sample.label[test, k]
-        quantiles = bins.quantiles(found.value[:, k])
+        quantiles = bins.quantiles(found.quantile[:, k])
         scores[name] = {
             "network": {
                 **point_metrics(true, quantiles["q50"]),

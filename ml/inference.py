@@ -1,7 +1,8 @@
-"""From network inputs to values, spreads and embeddings; a row's result is the same in any batch.
+"""From network inputs to quantiles, spreads and embeddings; a row's result is the same in any batch.
 
 Rows go through the network in batches of one fixed size, the last padded with zeros, so that the same kernels do the
-same sums for a row wherever it stands; Monte Carlo masks come from the observation's number.
+same sums for a row wherever it stands; Monte Carlo masks come from the observation's number. Results may be averaged
+over the symmetries of the square, under which an image of a galaxy stays one.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from galbase.ml.batches import turned
+from galbase.ml.calibration import LEVELS, MEDIAN
 from galbase.ml.networks.network import Network
 from galbase.ml.scaling import LabelScaler
 from galbase.ml.uncertainty import N_PASS, dropout_mask
@@ -28,21 +32,32 @@ class Inference:
 
     Parameters
     ----------
-    value : (n, n_property) float64
-        Point predictions in the properties' units, before calibration.
+    quantile : (n, n_property, 7) float64
+        Predicted quantiles in the order of `calibration.LEVELS` in the properties' units, before calibration; of a
+        network that gives one value all are that value.
     mc_err : (n, n_property) float64
         Standard deviation over the Monte Carlo dropout passes.
     embedding : (n, dim) float32
         L2-normalised penultimate features; rows that cannot be normalised are NaN.
     """
 
-    value: npt.NDArray[np.float64]
+    quantile: npt.NDArray[np.float64]
     mc_err: npt.NDArray[np.float64]
     embedding: npt.NDArray[np.float32]
 
+    @property
+    def value(self) -> npt.NDArray[np.float64]:
+        """Predicted medians ``(n, n_property)``."""
+        return self.quantile[..., MEDIAN]
+
 
 def infer(
-    network: Network, scaler: LabelScaler, inputs: Inputs, observation_id: Sequence[int], model_key: str
+    network: Network,
+    scaler: LabelScaler,
+    inputs: Inputs,
+    observation_id: Sequence[int],
+    model_key: str,
+    n_turn: int = 1,
 ) -> Inference:
     """Run a network over rows.
 
@@ -57,6 +72,8 @@ def infer(
         The rows' observations; they seed the dropout masks.
     model_key : str
         SHA-256 of the weights; it seeds the dropout masks.
+    n_turn : int
+        Average over the first so many of the square's eight symmetries, applied to input ``image``.
     """
     n = len(observation_id)
     values, spreads, embeddings = [], [], []
@@ -66,36 +83,54 @@ def infer(
         masks = np.ones((BATCH_SIZE, N_PASS, network.n_feature), np.float32)
         for row, observation in enumerate(ids):
             masks[row] = dropout_mask(model_key, observation, N_PASS, network.n_feature, network.dropout)
-        value, spread, embedding = _forward(network, batch, masks)
+        value, spread, embedding = _forward(network, batch, masks, n_turn)
         values.append(value[: len(ids)])
         spreads.append(spread[: len(ids)])
         embeddings.append(embedding[: len(ids)])
     n_property = len(network.properties)
     if n == 0:
         return Inference(
-            np.empty((0, n_property)), np.empty((0, n_property)), np.empty((0, network.embedding_dim), np.float32)
-        )
+            np.empty((0, n_property, len(LEVELS))), np.empty((0, n_property)),
+            np.empty((0, network.embedding_dim), np.float32),
+        )  # fmt: skip
+    raw = np.concatenate(values)
+    if not network.n_level:
+        raw = np.repeat(raw[:, :, None], len(LEVELS), axis=2)
     return Inference(
-        value=scaler.unscale(np.concatenate(values)),
+        quantile=np.moveaxis(scaler.unscale(np.moveaxis(raw, 2, 1)), 1, 2),
         mc_err=np.concatenate(spreads) * scaler.width,
         embedding=normalised(np.concatenate(embeddings)),
     )
 
 
 def _forward(
-    network: Network, batch: Inputs, masks: npt.NDArray[np.float32]
+    network: Network, batch: Inputs, masks: npt.NDArray[np.float32], n_turn: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.float32]]:
-    """Scaled values, their spread over the masks, and penultimate features of one full batch."""
+    """Scaled outputs, the spread of the medians over the masks, and penultimate features of one full batch."""
     rest = {name: batch[name] for name in network.head_inputs}
+    seen = {name: batch[name] for name in network.backbone_inputs}
+    values, embeddings, passes = [], [], []
     # Keras traces a model at its first call and does not expect two threads there.
     with _LOCK:
-        feature = np.asarray(network.backbone.predict_on_batch({name: batch[name] for name in network.backbone_inputs}))
-        value, embedding = (np.asarray(a) for a in network.head.predict_on_batch({"feature": feature, **rest}))
-        passes = [
-            np.asarray(network.head.predict_on_batch({"feature": feature * masks[:, k], **rest})[0])
-            for k in range(masks.shape[1])
-        ]
-    return value, np.stack(passes).astype(np.float64).std(axis=0), embedding
+        for element in range(n_turn if "image" in seen else 1):
+            shown = {**seen, "image": turned(seen["image"], element)} if element else seen
+            feature = _numpy(network.backbone.predict_on_batch(shown))
+            value, embedding = (_numpy(a) for a in network.head.predict_on_batch({"feature": feature, **rest}))
+            values.append(value)
+            embeddings.append(embedding)
+            if element == 0:
+                passes = [
+                    _numpy(network.head.predict_on_batch({"feature": feature * masks[:, k], **rest})[0])
+                    for k in range(masks.shape[1])
+                ]
+    spread = np.stack(passes).astype(np.float64)
+    if network.n_level:
+        spread = spread[..., network.n_level // 2]
+    return np.mean(values, axis=0), spread.std(axis=0), np.mean(embeddings, axis=0)
+
+
+def _numpy(array: Any) -> npt.NDArray[np.float32]:
+    return np.asarray(array, np.float32)
 
 
 def _padded(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STEP = "predict"
 UNIT_ROWS = 256
 # Raise when the same pixels, verdict and weights give other numbers; stored rows are then stale.
-ALGORITHM_VERSION = 1
+ALGORITHM_VERSION = 2
 PREDICTION_COLUMNS = (
     "model_id", "property_id", "observation_id", "source_id", "value", "err", "mc_err", "q025", "q05", "q16", "q50",
     "q84", "q95", "q975", "flag", "input_hash",
@@ -119,7 +119,7 @@ def predict_unit(
         files = image_files(connection, list(wanted), record.preprocess_config_id)
     loaded = load_inputs(files, record.preprocess, model.recipe, cache)
     ids, inputs = loaded.observation_id, model.recipe.inputs(loaded.image, loaded.scalar)
-    found = infer(model.network, model.scaler, inputs, ids, record.weights_sha256)
+    found = infer(model.network, model.scaler, inputs, ids, record.weights_sha256, model.recipe.n_turn)
     outside = model.domain.outside(found.embedding)
     flags = [_flag(wanted[each], record, bool(far)) for each, far in zip(ids, outside, strict=True)]
     chosen = [wanted[each] for each in ids]
@@ -197,7 +197,7 @@ def _write(
     record = model.record
     predictions: list[tuple[Any, ...]] = []
     for k, (name, property_id) in enumerate(record.property_id.items()):
-        quantiles = model.conformal[name].quantiles(found.value[:, k])
+        quantiles = model.conformal[name].quantiles(found.quantile[:, k])
         columns = np.column_stack([quantiles[level] for level in LEVELS])
         err = (quantiles["q84"] - quantiles["q16"]) / 2
         for row, flag, value, error, spread, levels in zip(

@@ -45,6 +45,11 @@ class Recipe:
         """Number of scalar inputs."""
         return 0 if self.kind == "display" else 2 * 3
 
+    @property
+    def n_turn(self) -> int:
+        """Symmetries of the square that predictions are averaged over; 1 for none, as published."""
+        return 1 if self.kind == "display" else 8
+
     def fitted(self, scalar: npt.NDArray[np.float32]) -> Recipe:
         """The recipe with its scaling fitted on the raw scalars ``(n, n_scalar)`` of the training split."""
         if not self.n_scalar:

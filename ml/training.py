@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from galbase.ml.backend import keras
 from galbase.ml.batches import TrainingBatches
+from galbase.ml.calibration import LEVELS
 from galbase.ml.networks.network import Network
+from galbase.ml.networks.quantile_output import PinballLoss
 from galbase.schema.errors import GalbaseError
 
 Inputs = dict[str, npt.NDArray[np.float32]]
@@ -37,7 +39,7 @@ class TrainingConfig:
         ``constant``; ``cosine``: falls to a hundredth of itself as a cosine (Loshchilov & Hutter 2017); ``step``: a
         tenth after every ten epochs.
     loss : str
-        ``mae``, ``mse`` or ``huber`` (delta 0.001, GaLNet).
+        ``mae``, ``mse``, ``huber`` (delta 0.001, GaLNet) or ``pinball`` (of networks that give quantiles).
     patience : int
         Stop after this many epochs without progress.
     min_delta : float
@@ -97,7 +99,7 @@ def training_config(family: str, mode: str, preset: str, epochs: int | None = No
     if preset == "paper":
         base = published
         if improved:
-            base = replace(base, learning_rate=3e-4, decay="cosine", loss="mae", restore_best=True, augment=True)
+            base = replace(base, learning_rate=3e-4, decay="cosine", loss="pinball", restore_best=True, augment=True)
     else:
         base = replace(
             published,
@@ -105,7 +107,7 @@ def training_config(family: str, mode: str, preset: str, epochs: int | None = No
             batch_size=32,
             learning_rate=1e-3 if improved else min(published.learning_rate, 1e-3),
             decay="cosine" if improved else published.decay,
-            loss="mae" if improved else published.loss,
+            loss="pinball" if improved else published.loss,
             patience=10,
             min_delta=0.0005,
             restore_best=True,
@@ -114,7 +116,10 @@ def training_config(family: str, mode: str, preset: str, epochs: int | None = No
     return base if epochs is None else replace(base, epochs=epochs)
 
 
-def _loss(config: TrainingConfig) -> Any:
+def _loss(config: TrainingConfig, n_level: int) -> Any:
+    if config.loss == "pinball":
+        # Of the median alone it is half of the mean absolute error.
+        return PinballLoss(tuple(LEVELS.values())) if n_level else "mae"
     return keras.losses.Huber(delta=_HUBER_DELTA) if config.loss == "huber" else config.loss
 
 
@@ -180,7 +185,8 @@ def fit(
             f"{len(train[1])} images to train and {len(validation[1])} to validate on: choose a training set with both."
         )
     batches = TrainingBatches(train[0], train[1], config.batch_size, seed, config.augment)
-    network.training.compile(optimizer=keras.optimizers.Adam(_rate(config, len(batches))), loss=_loss(config))
+    optimizer = keras.optimizers.Adam(_rate(config, len(batches)))
+    network.training.compile(optimizer=optimizer, loss=_loss(config, network.n_level))
     callbacks = [
         keras.callbacks.TerminateOnNaN(),
         keras.callbacks.EarlyStopping(

@@ -8,6 +8,7 @@ from typing import Any
 from galbase.ml.backend import keras
 from galbase.ml.networks.network import Network
 from galbase.ml.networks.options import ImageOptions
+from galbase.ml.networks.quantile_output import OrderedQuantiles
 
 layers = keras.layers
 
@@ -65,7 +66,7 @@ def feature_network(
     """
     n_feature = int(feature.shape[-1])
     scalar = {"scalar": layers.Input((options.n_scalar,), name="scalar")} if options.n_scalar else {}
-    head = head_model(n_feature, width, dense_l2, options.properties, options.n_scalar)
+    head = head_model(n_feature, width, dense_l2, options.properties, options.n_scalar, options.n_level)
     output, embedding = head({"feature": layers.Dropout(dropout, name="dropout")(feature), **scalar})
     return Network(
         training=keras.Model({**inputs, **scalar}, output, name=name),
@@ -76,11 +77,14 @@ def feature_network(
         dropout=dropout,
         input_shapes={key: tuple(value.shape[1:]) for key, value in {**inputs, **scalar}.items()},
         properties=options.properties,
+        n_level=options.n_level,
     )
 
 
-def head_model(n_feature: int, width: int | None, dense_l2: float, properties: Sequence[str], n_scalar: int = 0) -> Any:
-    """Dense layer and one output a property, on features that dropout has already thinned.
+def head_model(
+    n_feature: int, width: int | None, dense_l2: float, properties: Sequence[str], n_scalar: int = 0, n_level: int = 0
+) -> Any:
+    """Dense layer and the outputs of each property, on features that dropout has already thinned.
 
     Parameters
     ----------
@@ -93,6 +97,8 @@ def head_model(n_feature: int, width: int | None, dense_l2: float, properties: S
     properties : sequence of str
     n_scalar : int
         Width of input ``scalar``, joined to the features; 0 for none.
+    n_level : int
+        Quantiles of each property, ascending; 0 for one value.
     """
     feature = layers.Input((n_feature,), name="feature")
     inputs = {"feature": feature}
@@ -104,6 +110,15 @@ def head_model(n_feature: int, width: int | None, dense_l2: float, properties: S
     if width is not None:
         penalty = keras.regularizers.L2(dense_l2) if dense_l2 else None
         embedding = layers.Dense(width, activation="relu", kernel_regularizer=penalty, name="embedding")(joined)
+    if n_level:
+        rows = [
+            layers.Reshape((1, n_level), name=f"{name}_row")(
+                OrderedQuantiles(name=f"{name}_quantile")(layers.Dense(n_level, name=name)(embedding))
+            )
+            for name in properties
+        ]
+        merged = layers.Concatenate(axis=1, name="property")(rows) if len(rows) > 1 else rows[0]
+        return keras.Model(inputs, [merged, embedding], name="head")
     outputs = [layers.Dense(1, name=name)(embedding) for name in properties]
     merged = layers.Concatenate(name="property")(outputs) if len(outputs) > 1 else outputs[0]
     return keras.Model(inputs, [merged, embedding], name="head")

@@ -31,6 +31,9 @@ class Network:
         Shape of one row of each input.
     properties : tuple of str
         Names of the outputs, in order.
+    n_level : int
+        Quantiles of each property that training and head give as ``(n, n_property, n_level)``; 0 where they give one
+        value each.
     """
 
     training: Any
@@ -41,6 +44,7 @@ class Network:
     dropout: float
     input_shapes: dict[str, tuple[int, ...]]
     properties: tuple[str, ...]
+    n_level: int = 0
 
     @property
     def head_inputs(self) -> tuple[str, ...]:

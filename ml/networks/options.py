@@ -26,6 +26,8 @@ class ImageOptions:
         ``uint8``: display values 0-255, scaled inside the network; ``unit``: values of order one, used as they are.
     n_scalar : int
         Number of scalar inputs joined to the pooled features; 0 for none, as published.
+    n_level : int
+        Quantiles of each property that are given, an odd number; 0 for one value, as published.
     """
 
     properties: tuple[str, ...] = ()
@@ -33,6 +35,7 @@ class ImageOptions:
     n_band: int = 3
     pixel_range: str = "uint8"
     n_scalar: int = 0
+    n_level: int = 0
 
     @classmethod
     def from_mapping(cls, family: str, values: Mapping[str, Any]) -> Self:
@@ -56,6 +59,8 @@ class ImageOptions:
         options = cls(**{**values, "properties": tuple(values.get("properties", cls.properties))})
         if options.pixel_range not in PIXEL_RANGES:
             raise UsageError(f"pixel_range {options.pixel_range!r} is neither 'uint8' nor 'unit'.")
+        if options.n_level and options.n_level % 2 == 0:
+            raise UsageError(f"n_level {options.n_level} is even; quantiles lie on both sides of the median.")
         if not options.properties:
             raise UsageError(f"{family} needs at least one property to predict.")
         return options
