@@ -1,4 +1,4 @@
-"""What a network must beat: the mean of the labels, and boosted trees on the catalogue."""
+"""What a network must beat: the mean, published relations, colour polynomials, boosted trees on the catalogue."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ import numpy.typing as npt
 from galbase.schema.errors import GalbaseError
 
 Array = npt.NDArray[np.float64]
+# Columns of `catalogue_features` for the bands g, r and z.
+FEATURES = (
+    "mag_g", "mag_r", "mag_z", "g_r", "r_z", "flux_err_g", "flux_err_r", "flux_err_z", "radius_arcsec", "sersic",
+    "axis_ratio", "type",
+)  # fmt: skip
+TYPES = ("PSF", "REX", "EXP", "DEV", "COMP", "SER")
+_SOFTENING = 0.1  # nanomaggies
+_POGSON = 1.0857362
 
 
 def mean_prediction(train_label: npt.ArrayLike, n: int) -> Array:
@@ -28,7 +36,7 @@ def catalogue_features(
     sersic_index: npt.ArrayLike,
     axis_ratio: npt.ArrayLike,
     type_name: Sequence[str | None],
-    type_names: Sequence[str] = ("PSF", "REX", "EXP", "DEV", "COMP", "SER"),
+    type_names: Sequence[str] = TYPES,
 ) -> Array:
     """Features that a catalogue gives of an object.
 
@@ -51,13 +59,64 @@ def catalogue_features(
         column.
     """
     fluxes, errors = np.asarray(flux, dtype=np.float64), np.asarray(flux_err, dtype=np.float64)
-    softening = 0.1
-    magnitude = -1.0857362 * (np.arcsinh(fluxes / (2 * softening)) + np.log(softening))
+    magnitude = -_POGSON * (np.arcsinh(fluxes / (2 * _SOFTENING)) + np.log(_SOFTENING))
     colour = magnitude[:, :-1] - magnitude[:, 1:]
     codes = {name: float(code) for code, name in enumerate(type_names)}
     category = np.array([codes.get(name.strip().upper(), np.nan) if name else np.nan for name in type_name])
     structure = np.column_stack([np.asarray(x, dtype=np.float64) for x in (radius_arcsec, sersic_index, axis_ratio)])
     return np.column_stack([magnitude, colour, errors, structure, category])
+
+
+def signal_to_noise(magnitude: npt.ArrayLike, flux_err: npt.ArrayLike) -> Array:
+    """Flux over its error, from an asinh magnitude and the error in nanomaggies of `catalogue_features`."""
+    exponent = -np.asarray(magnitude, dtype=np.float64) / _POGSON - np.log(_SOFTENING)
+    return np.asarray(2 * _SOFTENING * np.sinh(exponent) / np.asarray(flux_err, dtype=np.float64))
+
+
+def colour_polynomial(train: npt.ArrayLike, label: npt.ArrayLike, test: npt.ArrayLike, order: int) -> Array:
+    """Least-squares polynomial in two colours with all terms up to `order` (GPM-ResNet's baseline, orders 2 and 3).
+
+    Parameters
+    ----------
+    train, test : (n, 2) array_like of float
+        Colours g - r and r - z; where one is not finite, the mean of the training labels is predicted.
+    label : (n,) array_like of float
+        Training labels.
+    order : int
+
+    Raises
+    ------
+    GalbaseError
+        If fewer training rows than terms have colours.
+    """
+    colours, labels = np.asarray(train, dtype=np.float64), np.asarray(label, dtype=np.float64)
+    asked = np.asarray(test, dtype=np.float64)
+    usable = np.isfinite(colours).all(axis=1)
+    middle, width = colours[usable].mean(axis=0), colours[usable].std(axis=0)
+
+    def terms(values: Array) -> Array:
+        x, y = ((values - middle) / width).T
+        return np.column_stack([x**i * y**j for i in range(order + 1) for j in range(order + 1 - i)])
+
+    design = terms(colours[usable])
+    if len(design) < design.shape[1]:
+        raise GalbaseError(f"{len(design)} training rows have colours, a polynomial of order {order} needs more.")
+    solution = np.linalg.lstsq(design, labels[usable], rcond=None)[0]
+    found = np.full(len(asked), labels.mean())
+    known = np.isfinite(asked).all(axis=1)
+    # Beyond the colours it was fitted on a polynomial runs away.
+    low, high = colours[usable].min(axis=0), colours[usable].max(axis=0)
+    found[known] = terms(np.clip(asked[known], low, high)) @ solution
+    return found
+
+
+def mass_metallicity(log_mstar: npt.ArrayLike) -> Array:
+    """12 + log10(O/H) of the mass-metallicity relation: -1.492 + 1.847 x - 0.08026 x^2, x = log10(M* / Msun).
+
+    Tremonti et al. 2004, ApJ 613, 898, eq. 3, given for 8.5 < x < 11.5; outside, the value at the nearer end.
+    """
+    x = np.clip(np.asarray(log_mstar, dtype=np.float64), 8.5, 11.5)
+    return np.asarray(-1.492 + 1.847 * x - 0.08026 * x**2)
 
 
 def boosted_trees(
@@ -78,7 +137,13 @@ def boosted_trees(
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    features = np.asarray(train, dtype=np.float64)
+    features, labels = np.asarray(train, dtype=np.float64), np.asarray(label, dtype=np.float64)
+    asked = np.asarray(test, dtype=np.float64)
+    # Of a column with one value nothing can be learnt, and scikit-learn cannot cut it into bins.
+    varied = [k for k in range(features.shape[1]) if len(np.unique(features[np.isfinite(features[:, k]), k])) > 1]
+    if not varied:
+        return mean_prediction(labels, len(asked))
+    code = category % features.shape[1]
     model: Any = HistGradientBoostingRegressor(
         loss="squared_error",
         learning_rate=0.06,
@@ -89,8 +154,8 @@ def boosted_trees(
         early_stopping=True,
         validation_fraction=0.12,
         n_iter_no_change=25,
-        categorical_features=[category % features.shape[1]],
+        categorical_features=[varied.index(code)] if code in varied else None,
         random_state=seed,
     )
-    model.fit(features, np.asarray(label, dtype=np.float64))
-    return np.asarray(model.predict(np.asarray(test, dtype=np.float64)), dtype=np.float64)
+    model.fit(features[:, varied], labels)
+    return np.asarray(model.predict(asked[:, varied]), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Commands of training, evaluation, promotion and refresh."""
+"""Commands of training, promotion and refresh."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from galbase.schema.console import note, report, table
+from galbase.schema.console import note, report, scores_table, table
 
 Json = Annotated[bool, typer.Option("--json", help="Report as one JSON object.")]
 Scheduler = Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786 [a cluster in this process].")]
@@ -61,41 +61,7 @@ def train(
         f"{result['images_per_second']:.0f} images/s. Fill it with `galbase refresh`, then `galbase promote`."
     )
     note(f"{result['stamps_from_cache']} of {sum(result['n'].values())} stamps came from the cache.")
-    _scores(result["test"], f"{result['name']} on held-out sky")
-
-
-def evaluate(
-    ctx: typer.Context,
-    model: Annotated[str, typer.Argument(help="Name or number of the model.")],
-    plots: Annotated[Path | None, typer.Option(help="Directory for plots.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Score a model's stored predictions on held-out sky, beside the baselines.
-
-    Example: galbase evaluate galeffnet-tiny-improved-main --plots plots
-    """
-    from galbase.ml.evaluation import evaluate as score
-    from galbase.ml.model_store import find_model
-    from galbase.schema.database import connect
-
-    with connect(ctx.obj) as connection:
-        record = find_model(connection, model)
-        scores, held_out = score(connection, record)
-    written = []
-    if plots is not None:
-        from galbase.ml.plots import plot_prediction
-
-        plots.mkdir(parents=True, exist_ok=True)
-        for name, part in held_out.items():
-            path = plots / f"{record.name}-{name}.png"
-            plot_prediction(path, name, f"{record.name}, held-out sky, trained on {record.trained_on}", part)
-            written.append(str(path))
-    if as_json:
-        report({"model": record.name, "test": scores, "plots": written}, True)
-        return
-    _scores(scores, f"{record.name} on held-out sky")
-    for path_text in written:
-        note(f"wrote {path_text}")
+    scores_table(result["test"], f"{result['name']} on held-out sky")
 
 
 def promote(
@@ -202,13 +168,3 @@ def _list(columns: tuple[str, ...], rows: list[tuple[Any, ...]], key: str, as_js
         report({key: [dict(zip(columns, row, strict=True)) for row in rows]}, True)
     else:
         table(columns, rows)
-
-
-def _scores(scores: dict[str, dict[str, dict[str, float]]], title: str) -> None:
-    shown = ("sigma", "mae", "nmad", "bias_mean", "f_out", "r2", "coverage_68", "coverage_90", "coverage_95")
-    rows = [
-        (name, predictor, int(values["n"]), *(round(values[key], 3) if key in values else None for key in shown))
-        for name, predictors in scores.items()
-        for predictor, values in predictors.items()
-    ]
-    table(("property", "predictor", "n", *shown), rows, title)

@@ -1,4 +1,4 @@
-"""Scores of a model from what stands in the database, on its held-out sky."""
+"""Scores of a model from what stands in the database, on its held-out sky, beside the baselines it must beat."""
 
 from __future__ import annotations
 
@@ -9,111 +9,107 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from galbase.ml.baselines import boosted_trees, mean_prediction
-from galbase.ml.calibration import LEVELS
+from galbase.ml.baselines import FEATURES, boosted_trees, colour_polynomial, mass_metallicity, mean_prediction
+from galbase.ml.held_out import HeldOut, LabelledSky, labelled_sky, reference_values, stored_quantiles
 from galbase.ml.metrics import interval_metrics, point_metrics
 from galbase.ml.model_store import ModelRecord
-from galbase.ml.photometry import photometry
-from galbase.ml.training_set import find_training_set, members
-from galbase.schema.errors import GalbaseError
+from galbase.ml.strata import strata, stratum_scores
 
 if TYPE_CHECKING:
     import psycopg
 
-TRUTH_ORIGIN = "simulation-truth"
 Array = npt.NDArray[np.float64]
 Scores = dict[str, dict[str, dict[str, float]]]
+Strata = dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Test split of one property.
+class Evaluation:
+    """Scores of a model on its held-out sky.
 
     Parameters
     ----------
-    true : (n,) float64
-        Labels.
-    quantiles : dict of str to (n,) float64
-        ``q025`` to ``q975`` as stored.
-    """
-
-    true: Array
-    quantiles: dict[str, Array]
-
-
-def evaluate(connection: psycopg.Connection[Any], model: ModelRecord) -> tuple[Scores, dict[str, HeldOut]]:
-    """Score the stored predictions of the test split, beside the baselines; the caller commits.
-
-    The scores replace ``test`` in the model's metrics.
-
-    Returns
-    -------
     scores : dict
-        property -> predictor (``network``, ``mean``, ``boosted_trees``) -> metrics.
+        property -> predictor -> metrics. Predictors are ``network`` and the baselines, fitted on the same training
+        split: ``mean``; where the galaxies have a catalogue, ``boosted_trees`` on it and ``colour_polynomial_2`` and
+        ``_3``; of ``oh12``, ``mass_metallicity`` on galaxies with a label of their mass.
+    strata : dict
+        property -> scores of the network in parts of the test set, by predicted value, magnitude, S/N, size, redshift
+        and type.
     held_out : dict of str to HeldOut
         By property, for plots.
+    log_mstar : (n,) float64
+        Labels of the test objects' total mass, log10(Msun); NaN where there is none.
+    history : dict of str to list of float
+        Losses by epoch.
+    """
+
+    scores: Scores
+    strata: Strata
+    held_out: dict[str, HeldOut]
+    log_mstar: Array
+    history: dict[str, list[float]]
+
+
+def evaluate(connection: psycopg.Connection[Any], model: ModelRecord) -> Evaluation:
+    """Score the stored predictions of the test split, as a whole and in parts; the caller commits.
+
+    The scores replace ``test`` and ``strata`` in the model's metrics.
 
     Raises
     ------
     GalbaseError
         If an image of the test split has no prediction, or the training set has changed.
     """
-    row = connection.execute(
-        "SELECT name FROM archive.training_set WHERE training_set_id = %s", (model.training_set_id,)
-    ).fetchone()
-    if row is None:
-        raise RuntimeError(f"model {model.model_id} has no training set")
-    training_set = find_training_set(connection, row[0])
-    images, split = members(connection, training_set)
-    label = {image.observation_id: image.label for image in images}
-    part = {
-        name: sorted(image.observation_id for image, each in zip(images, split, strict=True) if each == name)
-        for name in ("train", "test")
-    }
-    train_label = np.array([label[each] for each in part["train"]])
-    test_label = np.array([label[each] for each in part["test"]])
-    features = photometry(connection, part["train"] + part["test"])
-    seed = _seed(connection, model)
+    sky = labelled_sky(connection, model)
+    facts = sky.facts()
+    seed, history = _of_training(connection, model)
+    mass = reference_values(connection, "log_mstar_tot", sky.test_galaxy)
     scores: Scores = {}
+    parts: Strata = {}
     held_out: dict[str, HeldOut] = {}
     for k, (name, property_id) in enumerate(model.property_id.items()):
-        quantiles = _stored_quantiles(connection, model, property_id, part["test"])
-        true = test_label[:, k]
-        held_out[name] = HeldOut(true, quantiles)
+        quantiles = stored_quantiles(connection, model, property_id, sky.test_id)
+        true = sky.test_label[:, k]
+        held_out[name] = HeldOut(true, quantiles, facts)
         scores[name] = {
             "network": {**point_metrics(true, quantiles["q50"]), **interval_metrics(true, quantiles)},
-            "mean": point_metrics(true, mean_prediction(train_label[:, k], len(true))),
+            **baseline_scores(sky, k, seed),
         }
-        if features is not None:
-            n_train = len(part["train"])
-            trees = boosted_trees(features[:n_train], train_label[:, k], features[n_train:], category=-1, seed=seed)
-            scores[name]["boosted_trees"] = point_metrics(true, trees)
+        if name == "oh12":
+            known = np.isfinite(mass)
+            if known.any():
+                scores[name]["mass_metallicity"] = point_metrics(true[known], mass_metallicity(mass[known]))
+        asked = {"predicted": quantiles["q50"], **facts}
+        parts[name] = [
+            stratum_scores(stratum, true, quantiles) for of, values in asked.items() for stratum in strata(of, values)
+        ]
     connection.execute(
-        "UPDATE archive.model SET metrics = metrics || jsonb_build_object('test', %s::jsonb) WHERE model_id = %s",
-        (json.dumps(scores), model.model_id),
+        "UPDATE archive.model SET metrics = metrics || jsonb_build_object('test', %s::jsonb, 'strata', %s::jsonb) "
+        "WHERE model_id = %s",
+        (json.dumps(scores), json.dumps(parts), model.model_id),
     )
-    return scores, held_out
+    return Evaluation(scores, parts, held_out, mass, history)
 
 
-def _stored_quantiles(
-    connection: psycopg.Connection[Any], model: ModelRecord, property_id: int, observation_id: list[int]
-) -> dict[str, Array]:
-    rows = connection.execute(
-        "SELECT q025, q05, q16, q50, q84, q95, q975 FROM archive.prediction WHERE model_id = %s AND property_id = %s "
-        "AND observation_id = ANY(%s) ORDER BY observation_id",
-        (model.model_id, property_id, observation_id),
-    ).fetchall()
-    if len(rows) != len(observation_id):
-        raise GalbaseError(
-            f"{len(observation_id) - len(rows)} of {len(observation_id)} test images have no prediction of model "
-            f"{model.name!r}; run `galbase refresh` first."
-        )
-    columns = np.array(rows, dtype=np.float64)
-    return {name: columns[:, k] for k, name in enumerate(LEVELS)}
+def baseline_scores(sky: LabelledSky, column: int, seed: int) -> dict[str, dict[str, float]]:
+    """Scores of the baselines of one property, fitted on the training split."""
+    label, true = sky.train_label[:, column], sky.test_label[:, column]
+    found = {"mean": mean_prediction(label, len(true))}
+    if sky.train_feature is not None and sky.test_feature is not None:
+        found["boosted_trees"] = boosted_trees(sky.train_feature, label, sky.test_feature, category=-1, seed=seed)
+        colours = [FEATURES.index("g_r"), FEATURES.index("r_z")]
+        for order in (2, 3):
+            found[f"colour_polynomial_{order}"] = colour_polynomial(
+                sky.train_feature[:, colours], label, sky.test_feature[:, colours], order
+            )
+    return {name: point_metrics(true, predicted) for name, predicted in found.items()}
 
 
-def _seed(connection: psycopg.Connection[Any], model: ModelRecord) -> int:
+def _of_training(connection: psycopg.Connection[Any], model: ModelRecord) -> tuple[int, dict[str, list[float]]]:
+    """Seed and losses of a model's training."""
     row = connection.execute(
-        "SELECT metrics ->> 'seed' FROM archive.model WHERE model_id = %s", (model.model_id,)
+        "SELECT metrics ->> 'seed', metrics -> 'history' FROM archive.model WHERE model_id = %s", (model.model_id,)
     ).fetchone()
-    return int(row[0]) if row and row[0] is not None else 0
+    seed, history = row or (None, None)
+    return int(seed or 0), history or {}

@@ -126,3 +126,14 @@ def progress(label: str, total: int | None = None, unit: str = "") -> Iterator[P
             bar.stop()
     else:
         yield _Lines(label, total, unit)
+
+
+def scores_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]], title: str) -> None:
+    """Scores by property and predictor as a table."""
+    shown = ("sigma", "mae", "nmad", "bias_mean", "f_out", "r2", "coverage_68", "coverage_90", "coverage_95")
+    rows = [
+        (name, predictor, int(values["n"]), *(round(values[key], 3) if key in values else None for key in shown))
+        for name, predictors in scores.items()
+        for predictor, values in predictors.items()
+    ]
+    table(("property", "predictor", "n", *shown), rows, title)

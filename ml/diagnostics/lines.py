@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galbase.ml.diagnostics.check import Check, NotInSurveyError, enough
-from galbase.ml.diagnostics.figure import new_figure, save
 from galbase.ml.diagnostics.survey import SurveyFiles
+from galbase.ml.plots.figure import new_figure, save
 
 FloatArray = NDArray[np.float64]
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from galbase.ml.diagnostics.check import Check, NotInSurveyError
 from galbase.ml.diagnostics.colours import R_LIMIT, dereddened
-from galbase.ml.diagnostics.figure import new_figure, save
 from galbase.ml.diagnostics.spectral import break_4000, draw_spectrum
 from galbase.ml.diagnostics.stamps import colour_picture, show
 from galbase.ml.diagnostics.survey import Spectrum, SurveyFiles, read_spectrum
+from galbase.ml.plots.figure import new_figure, save
 from galbase.schema.errors import GalbaseError
 
 FloatArray = NDArray[np.float64]

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from galbase.ml.diagnostics.check import Check, enough
 from galbase.ml.diagnostics.colours import R_LIMIT, dereddened
-from galbase.ml.diagnostics.figure import density, median_band, new_figure, save
 from galbase.ml.diagnostics.survey import SurveyFiles
+from galbase.ml.plots.figure import density, median_band, new_figure, save
 
 FloatArray = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from galbase.ingest.preprocess.stretch import dr2_rgb
 from galbase.ml.diagnostics.check import Check, enough
-from galbase.ml.diagnostics.figure import new_figure, save
 from galbase.ml.diagnostics.survey import SurveyFiles
+from galbase.ml.plots.figure import new_figure, save
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 from galbase.ml.diagnostics import counts, null_test, pulls, real, relations, spectral
 from galbase.ml.diagnostics.check import Check, NotInSurveyError, enough
-from galbase.ml.diagnostics.figure import running
 from galbase.ml.diagnostics.lines import kauffmann_line
 from galbase.ml.diagnostics.run import DIAGNOSTICS, RESULT, diagnose
 from galbase.ml.diagnostics.survey import SurveyFiles
+from galbase.ml.plots.figure import running
 from galbase.ml.simulate.survey import simulate
 from galbase.schema.errors import GalbaseError
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -12,16 +14,22 @@ from galbase.ingest.labels import write_labels
 from galbase.ml import model_store
 from galbase.ml.backend import make_deterministic
 from galbase.ml.dataset import image_files, load_inputs
+from galbase.ml.evaluation import evaluate
 from galbase.ml.experiment import load_sample, run_training
 from galbase.ml.fractions import parse_fractions
 from galbase.ml.inference import infer
+from galbase.ml.jobs import predict
+from galbase.ml.model_plots import write_plots
 from galbase.ml.model_store import fill_weights, find_model, load_model, read_artifact, weights_to_bytes
 from galbase.ml.networks.build import build
 from galbase.ml.recipe import Recipe
+from galbase.ml.refresh import plan
+from galbase.ml.report import write_report
 from galbase.ml.request import TrainingRequest
 from galbase.ml.scaling import LabelScaler
-from galbase.ml.training_set import Draw, create_training_set
+from galbase.ml.training_set import Draw, create_training_set, find_training_set, members
 from galbase.schema.errors import GalbaseError
+from galbase.schema.jobs import cluster
 
 MODEL = "round-tiny"
 
@@ -235,3 +243,51 @@ def test_names_of_models(trained: tuple[Any, dict[str, Any]], name: str) -> None
     archive, _ = trained
     with pytest.raises(GalbaseError, match="name"):
         run_training(archive.url, request(name, epochs=1))
+
+
+def test_evaluation_and_report_of_stored_predictions(trained: tuple[Any, dict[str, Any]], tmp_path: Any) -> None:
+    archive, result = trained
+    with archive.connect() as connection:
+        record = find_model(connection, MODEL)
+        with pytest.raises(GalbaseError, match="test images have no prediction"):
+            evaluate(connection, record)
+    # No refresh: it would judge the images anew, whose verdicts are made up here.
+    with cluster(None) as client:
+        for wanted in plan(archive.config):
+            if wanted.model.name == MODEL:
+                predict(archive.config, client, wanted)
+    with archive.connect() as connection:
+        images, split = members(connection, find_training_set(connection, "round"))
+        # A catalogue in which the r flux alone tells the mass.
+        for image in images:
+            flux = 10 ** (image.label[0] - 9)
+            connection.execute(
+                "INSERT INTO archive.legacysurvey_dr9_object (source_id, type, flux_g, flux_r, flux_z, flux_ivar_g, "
+                "flux_ivar_r, flux_ivar_z, shape_r, sersic) VALUES (%s, 'EXP', 1, %s, 2, 100, 100, 100, 1.5, 1)",
+                (image.source_id, flux),
+            )
+        found = evaluate(connection, record)
+    mass = found.scores["log_mstar_fib"]
+    assert mass["network"]["sigma"] == pytest.approx(result["test"]["log_mstar_fib"]["network"]["sigma"], rel=1e-4)
+    assert mass["boosted_trees"]["sigma"] < 0.5 * mass["mean"]["sigma"]
+    assert mass["colour_polynomial_3"]["sigma"] < 0.5 * mass["mean"]["sigma"]
+    facts = found.held_out["log_mstar_fib"].facts
+    n = mass["network"]["n"]
+    assert {name: values.shape for name, values in facts.items()} == dict.fromkeys(
+        ("mag_r", "sn_r", "radius_arcsec", "z", "type"), (n,)
+    )
+    label = np.array([image.label[0] for image, part in zip(images, split, strict=True) if part == "test"])
+    assert np.sort(facts["sn_r"]) == pytest.approx(np.sort(10 ** (label - 9) * 10), rel=1e-4)
+    assert {part["of"] for part in found.strata["log_mstar_fib"]} >= {"predicted", "mag_r", "sn_r", "type"}
+    with archive.connect() as connection:
+        stored = connection.execute("SELECT metrics FROM api.model_card WHERE model = %s", (MODEL,)).fetchone()[0]
+    assert stored["strata"]["log_mstar_fib"] == json.loads(json.dumps(found.strata["log_mstar_fib"]))
+    pictures = write_plots(tmp_path / "plots", record, found)
+    assert len(pictures) == 7
+    assert all(path.stat().st_size > 5000 for path in pictures)
+    write_report(tmp_path / "report.html", [(record, found, pictures)])
+    page = ElementTree.fromstring((tmp_path / "report.html").read_text().replace("<!doctype html>", "").replace(
+        '<meta charset="utf-8">', ""
+    ))  # fmt: skip
+    assert page.findtext("body/h2") == MODEL
+    assert [heading.text for heading in page.findall("body/h3")] == ["log_mstar_fib", "log_ssfr_fib"]

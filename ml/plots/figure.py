@@ -1,4 +1,4 @@
-"""Figures on the Agg canvas, and what several diagnostics draw alike."""
+"""Figures on the Agg canvas, and what several of them draw alike."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""Plots of a model on held-out sky."""
+"""Predicted against reference values."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from galbase.ml.evaluation import HeldOut
+from galbase.ml.held_out import HeldOut
 from galbase.ml.metrics import point_metrics
+from galbase.ml.plots.figure import new_figure, save
 
 
 def plot_prediction(path: Path, name: str, title: str, held_out: HeldOut) -> None:
-    """Predicted against true with the density of points, and residuals below with the calibrated 68 % interval.
+    """Predicted against reference with the density of objects, and residuals below with the calibrated 68 % interval.
 
     Parameters
     ----------
@@ -23,20 +23,15 @@ def plot_prediction(path: Path, name: str, title: str, held_out: HeldOut) -> Non
     title : str
     held_out : HeldOut
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     true, predicted = held_out.true, held_out.quantiles["q50"]
     score = point_metrics(true, predicted)
-    figure = Figure(figsize=(6, 7.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes: Any = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
+    figure, axes = new_figure(6, 7.5, 2, 1, height_ratios=[3, 1], sharex=True)
     low, high = float(min(true.min(), predicted.min())), float(max(true.max(), predicted.max()))
     shown = axes[0].hexbin(true, predicted, gridsize=45, mincnt=1, cmap="viridis", extent=(low, high, low, high))
-    figure.colorbar(shown, ax=axes[0], label="images")
+    figure.colorbar(shown, ax=axes[0], label="objects")
     axes[0].plot([low, high], [low, high], color="tab:red", linewidth=1)
     axes[0].set_ylabel(f"predicted {name}")
-    axes[0].set_title(title)
+    axes[0].set_title(title, fontsize="medium")
     axes[0].text(
         0.03,
         0.97,
@@ -51,4 +46,4 @@ def plot_prediction(path: Path, name: str, title: str, held_out: HeldOut) -> Non
     axes[1].axhline(0, color="tab:red", linewidth=1)
     axes[1].set_xlabel(f"reference {name}")
     axes[1].set_ylabel("predicted - reference")
-    figure.savefig(path, dpi=120)
+    save(figure, path)

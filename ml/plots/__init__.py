@@ -1,0 +1,1 @@
+"""Pictures of models: what they predict, how sure they are, how they learnt."""

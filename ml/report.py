@@ -1,0 +1,98 @@
+"""One static HTML page of models: scores beside the baselines, coverage, pictures."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from galbase.ml.evaluation import Evaluation
+from galbase.ml.model_store import ModelRecord
+from galbase.schema import __version__
+
+SHOWN = ("sigma", "mae", "nmad", "bias_mean", "bias_median", "f_out", "r2", "coverage_68", "coverage_90", "coverage_95")
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; margin: 0.6rem 0 1.4rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.15rem 0.7rem; text-align: right; border-bottom: 1px solid #ddd; }
+th:first-child, td:first-child { text-align: left; }
+tr.network td { font-weight: 600; } td.fails { color: #b00; font-weight: 600; }
+img { max-width: 100%; height: auto; margin: 0.3rem 0.6rem 0.3rem 0; }
+figure { display: inline-block; margin: 0; vertical-align: top; }
+h2 { border-top: 2px solid #222; padding-top: 0.8rem; }
+"""
+
+
+def write_report(path: Path, models: Sequence[tuple[ModelRecord, Evaluation, Sequence[Path]]]) -> None:
+    """Write the page; its pictures are in it, so that it can be sent as one file.
+
+    Parameters
+    ----------
+    path : Path
+        HTML file to write.
+    models : sequence of (ModelRecord, Evaluation, sequence of Path)
+        Models, their scores, and the PNG files of `model_plots.write_plots`.
+    """
+    parts = [
+        "<!doctype html>", '<html lang="en">', "<head>", '<meta charset="utf-8">', "<title>galbase: models</title>",
+        f"<style>{_STYLE}</style>", "</head>", "<body>", "<h1>Models on held-out sky</h1>",
+        "<p>Scores are unclipped, in dex, of objects on sky that the model was neither fitted, stopped nor calibrated "
+        f"on. Written by galbase {html.escape(__version__)}.</p>",
+    ]  # fmt: skip
+    for model, found, pictures in models:
+        parts += _model(model, found, pictures)
+    parts += ["</body>", "</html>"]
+    path.write_text("\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _model(model: ModelRecord, found: Evaluation, pictures: Sequence[Path]) -> list[str]:
+    facts = {
+        "family": model.family, "mode": model.mode, "preset": model.preset, "state": model.state,
+        "trained on": model.trained_on, "preprocessing": model.preprocess_name, "weights": model.weights_sha256[:16],
+    }  # fmt: skip
+    lines = [
+        f"<h2>{html.escape(model.name)}</h2>",
+        "<p>" + ", ".join(f"{key} {html.escape(str(value))}" for key, value in facts.items()) + "</p>",
+    ]
+    for name, predictors in found.scores.items():
+        lines.append(f"<h3>{html.escape(name)}</h3>")
+        rows = (
+            (predictor, [f"{scores['n']:.0f}", *(_number(scores.get(key)) for key in SHOWN)])
+            for predictor, scores in predictors.items()
+        )
+        lines += _table(("predictor", "n", *SHOWN), rows)
+        lines.append("<p>In parts of the test set (red: coverage surely more than 5 points from nominal)</p>")
+        lines += _parts(found.strata[name])
+    for picture in pictures:
+        data = base64.b64encode(picture.read_bytes()).decode("ascii")
+        lines.append(f'<figure><img alt="{html.escape(picture.stem)}" src="data:image/png;base64,{data}"/></figure>')
+    return lines
+
+
+def _parts(parts: Iterable[dict[str, Any]]) -> list[str]:
+    columns = ("n", "sigma", "nmad", "bias_mean", "f_out", "coverage_68", "coverage_90", "coverage_95")
+    lines = ["<table>", "<tr>" + "".join(f"<th>{key}</th>" for key in ("part", *columns)) + "</tr>"]
+    for part in parts:
+        cells = [f"<td>{html.escape(part['of'])} {html.escape(part['name'])}</td>"]
+        failed = {f"coverage_{level}" for level in part["coverage_fails"]}
+        for key in columns:
+            marked = ' class="fails"' if key in failed else ""
+            cells.append(
+                f"<td{marked}>{part[key]:.0f}</td>" if key == "n" else f"<td{marked}>{_number(part[key])}</td>"
+            )
+        lines.append("<tr>" + "".join(cells) + "</tr>")
+    return [*lines, "</table>"]
+
+
+def _table(columns: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
+    lines = ["<table>", "<tr>" + "".join(f"<th>{html.escape(column)}</th>" for column in columns) + "</tr>"]
+    for name, cells in rows:
+        marked = ' class="network"' if name == "network" else ""
+        lines.append(f"<tr{marked}><td>{html.escape(name)}</td>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
+    return [*lines, "</table>"]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
