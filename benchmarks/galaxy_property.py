@@ -45,13 +45,12 @@ INSERT INTO archive.training_set (training_set_id, name, selection, seed, prepro
     n_member, hash) OVERRIDING SYSTEM VALUE VALUES (1, 'set', 'galeffnet', 1, 1, 'mpa-jhu', true, 9, '');
 INSERT INTO archive.model (model_id, name, family, mode, preset, options, code_version, preprocess_config_id,
     training_set_id, trained_on, weights_sha256, state) OVERRIDING SYSTEM VALUE
-VALUES (1, 'served', 'galeffnet', 'improved', 'tiny', '{}', '1', 1, 1, 'simulation', '', 'current');
-INSERT INTO archive.model (model_id, name, family, mode, preset, options, code_version, preprocess_config_id,
-    training_set_id, trained_on, weights_sha256, state) OVERRIDING SYSTEM VALUE
-VALUES (2, 'candidate', 'galeffnet', 'improved', 'tiny', '{}', '1', 1, 1, 'simulation', '', 'candidate');
+SELECT k, 'model ' || k, 'galeffnet', 'improved', 'tiny', '{}', '1', 1, 1, 'simulation', '', 'candidate'
+FROM generate_series(1, 3) k;
 SET ROLE galbase_owner;
-CREATE TABLE archive.prediction_1 PARTITION OF archive.prediction FOR VALUES IN (1);
-CREATE TABLE archive.prediction_2 PARTITION OF archive.prediction FOR VALUES IN (2);
+CREATE TABLE archive.prediction_1 (LIKE archive.prediction INCLUDING DEFAULTS);
+CREATE TABLE archive.prediction_2 (LIKE archive.prediction INCLUDING DEFAULTS);
+CREATE TABLE archive.prediction_3 PARTITION OF archive.prediction FOR VALUES IN (3);
 RESET ROLE;
 INSERT INTO archive.source (source_id, release_id, native_id, ra, "dec", hpx29)
 SELECT 8 * k, 1, k::text, ra, "dec", api.healpix(ra, "dec", 29) FROM k ORDER BY 6;
@@ -64,8 +63,8 @@ INSERT INTO archive.galaxy_member (source_id, galaxy_id, separation_arcsec)
 SELECT source_id, source_id, 0 FROM archive.source ORDER BY hpx29;
 INSERT INTO archive.observation (observation_id, kind, source_id, release_id, data_file_id, row_index)
 OVERRIDING SYSTEM VALUE SELECT k + 1, 'image', 8 * k, 1, 1, k FROM k ORDER BY k;
-INSERT INTO archive.prediction (model_id, property_id, observation_id, source_id, value, err, q025, q05, q16, q50, q84,
-    q95, q975, flag, input_hash)
+INSERT INTO archive.prediction_1 (model_id, property_id, observation_id, source_id, value, err, q025, q05, q16, q50,
+    q84, q95, q975, flag, input_hash)
 SELECT 1, p.property_id, k + 1, 8 * k, v, 0.2, v - 0.4, v - 0.33, v - 0.2, v, v + 0.2, v + 0.33, v + 0.4, 0,
        repeat('a', 32)
 FROM archive.property p CROSS JOIN k CROSS JOIN LATERAL (
@@ -75,12 +74,13 @@ FROM archive.property p CROSS JOIN k CROSS JOIN LATERAL (
                      + 0.6 * ((hashint8(8 * k + 4) & 65535) / 65536.0 - 0.5)
                 ELSE 9 END) x (v)
 WHERE p.name = ANY({names}) ORDER BY 2, 3;
-"""
-COPY_MODEL = """
-INSERT INTO archive.prediction (model_id, property_id, observation_id, source_id, value, err, q025, q05, q16, q50, q84,
-    q95, q975, flag, input_hash)
-SELECT 2, property_id, observation_id, source_id, value + 0.1, err, q025, q05, q16, q50, q84, q95, q975, flag, 'b'
-FROM archive.prediction WHERE model_id = 1 ON CONFLICT DO NOTHING
+INSERT INTO archive.prediction_2 (model_id, property_id, observation_id, source_id, value, err, q025, q05, q16, q50,
+    q84, q95, q975, flag, input_hash)
+SELECT 2, property_id, observation_id, source_id, value + 0.1, err, q025, q05, q16, q50, q84, q95, q975, flag,
+       input_hash
+FROM archive.prediction_1;
+ALTER TABLE archive.prediction ATTACH PARTITION archive.prediction_1 FOR VALUES IN (1);
+ALTER TABLE archive.prediction ATTACH PARTITION archive.prediction_2 FOR VALUES IN (2);
 """
 PROMOTE = """
 INSERT INTO archive.served_model (property_id, input_kind, model_id)
@@ -127,7 +127,7 @@ CASES = (
     ),
     (
         "all sky, redshift and magnitude of the galaxies wanted",
-        "SELECT count(*), round(sum(z)::numeric, 1), round(sum(mag_r)::numeric, 3) FROM {} WHERE {wanted}",
+        "SELECT count(*), round(sum(z::float8)::numeric, 3), round(sum(mag_r)::numeric, 3) FROM {} WHERE {wanted}",
         None,
         None,
     ),
@@ -198,7 +198,7 @@ def write_units(connection: psycopg.Connection[Any], model_id: int, shift: float
 def measure_renewal(connection: psycopg.Connection[Any], n: int) -> None:
     """What predictions cost with and without served values, in the rate of rows."""
     for case, shift in (("new", 1.0), ("changed", 2.0)):
-        candidate = write_units(connection, 2, shift, n)
+        candidate = write_units(connection, 3, shift, n)
         report(
             f"predictions of a candidate, {case}", rows_per_s=round(1 / candidate[0]), cpu_us=round(1e6 * candidate[1])
         )
@@ -234,14 +234,19 @@ def fill(config: Config, n: int, names: str) -> None:
     with connect_url(admin_url(config), autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")
         connection.execute(FILL.replace("{n}", str(n)).replace("{names}", names).encode())
-        connection.execute("SELECT archive.watch_predictions(1), archive.watch_predictions(2)")
+        connection.execute("SELECT archive.watch_predictions(k) FROM generate_series(1, 3) k")
 
 
 def promote(connection: psycopg.Connection[Any], model_id: int, names: str, n: int) -> None:
     """Let a model serve all properties at once."""
-    start = time.perf_counter()
+    backend = psutil.Process(connection.info.backend_pid)
+    before, start = backend.cpu_times(), time.perf_counter()
     connection.execute(PROMOTE.replace("{model}", str(model_id)).replace("{names}", names).encode())
-    report("promotion", galaxies=n, properties=len(PROPERTIES), seconds=round(time.perf_counter() - start, 1))
+    wall, after = time.perf_counter() - start, backend.cpu_times()
+    report(
+        "promotion", galaxies=n, properties=len(PROPERTIES), seconds=round(wall, 1),
+        cpu_s=round(after.user + after.system - before.user - before.system, 1),
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -262,7 +267,6 @@ def main() -> None:
                 connection.execute("VACUUM ANALYZE")
                 measure(connection, n)
                 measure_renewal(connection, n)
-                connection.execute(COPY_MODEL)
                 promote(connection, 2, names, n)
                 measure_detections(connection, n)
         finally:

@@ -59,7 +59,8 @@ class Events:
                  "spectrum" if model == 3 else "image"),
             )  # fmt: skip
             execute(
-                f"CREATE TABLE archive.prediction_{model} PARTITION OF archive.prediction FOR VALUES IN ({model})".encode()
+                f"CREATE TABLE archive.prediction_{model} PARTITION OF archive.prediction "
+                f"FOR VALUES IN ({model})".encode()
             )
         execute("SELECT archive.watch_predictions(m) FROM generate_series(1, 2) m")
         for release in RELEASES:
@@ -81,7 +82,8 @@ class Events:
             )
             execute(
                 "INSERT INTO archive.data_file (data_file_id, release_id, data_root_id, path, format, size_bytes, "
-                "mtime, state) OVERRIDING SYSTEM VALUE VALUES (%(r)s, %(r)s, 1, %(r)s::text, 'hdf5', 0, now(), 'loaded')",
+                "mtime, state) OVERRIDING SYSTEM VALUE VALUES (%(r)s, %(r)s, 1, %(r)s::text, 'hdf5', 0, now(), "
+                "'loaded')",
                 {"r": number},
             )
             execute(
@@ -166,8 +168,9 @@ class Events:
                     "VALUES (%s, %s, 1, 0) RETURNING crossmatch_run_id", (left, right),
                 ).fetchone()[0]  # type: ignore[index]  # fmt: skip
                 self.connection.execute(
-                    "INSERT INTO archive.crossmatch SELECT %s, a.source_id, b.source_id, 0.1, 1, 1 FROM archive.source a "
-                    "JOIN archive.source b ON b.native_id = a.native_id AND b.release_id = %s WHERE a.release_id = %s "
+                    "INSERT INTO archive.crossmatch SELECT %s, a.source_id, b.source_id, 0.1, 1, 1 "
+                    "FROM archive.source a JOIN archive.source b ON b.native_id = a.native_id AND b.release_id = %s "
+                    "WHERE a.release_id = %s "
                     "AND random() < 0.7",
                     (number, right, left),
                 )
@@ -262,6 +265,6 @@ class Events:
 
 # Writing and forgetting come as often as all else together.
 NAMED = (
-    *(["predict"] * 6), *(["promote"] * 3), *(["observe", "crossmatch"] * 2), "forget", "demote", "move", "reassign", "lose",
-    "scatter", "reorder", "retrain", "drop", "add_release", "galaxies", "empty",
+    *(["predict"] * 6), *(["promote"] * 3), *(["observe", "crossmatch"] * 2), "forget", "demote", "move", "reassign",
+    "lose", "scatter", "reorder", "retrain", "drop", "add_release", "galaxies", "empty",
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -14,8 +15,8 @@ import numpy as np
 import psycopg
 import pytest
 
-from galbase.ml.served import differences, rebuild
 from galbase.schema.properties import PROPERTIES
+from galbase.schema.served import differences, rebuild
 from tests.sql.served_events import NAMED, NAMES, Events
 
 SHOWN = ("source_id", "value", "err", "q025", "q05", "q16", "q50", "q84", "q95", "q975", "flag", "model")
@@ -68,6 +69,75 @@ def test_every_property_has_its_table_and_its_column(archive: Any) -> None:
     with archive.connect() as connection:
         names = {row[0] for row in connection.execute("SELECT name FROM archive.served_property()")}
     assert names == {each.name for each in PROPERTIES}
+
+
+INSERT = (
+    "INSERT INTO archive.{table} (model_id, property_id, observation_id, value, flag, input_hash) "
+    "SELECT 2, property_id, 9001, 12, 0, '' FROM archive.property WHERE name = ANY('{{oh12,log_mstar_fib}}')"
+)
+# What is done before, and the statement that must renew by itself.
+STATEMENTS = (
+    ("", INSERT.format(table="prediction")),
+    ("", INSERT.format(table="prediction_2")),
+    ("", "UPDATE archive.prediction SET value = value + 1"),
+    ("", "UPDATE archive.prediction_2 SET value = value + 1"),
+    ("", "UPDATE archive.prediction_2 SET flag = 1"),
+    ("", "DELETE FROM archive.prediction WHERE model_id = 2"),
+    ("", "DELETE FROM archive.prediction_2 WHERE observation_id % 2 = 0"),
+    ("", "TRUNCATE archive.prediction"),
+    ("", "TRUNCATE archive.prediction_2"),
+    ("", "TRUNCATE archive.served_model"),
+    ("", "TRUNCATE archive.galaxy_member"),
+    ("", "TRUNCATE archive.observation CASCADE"),
+    ("DELETE FROM archive.served_model", "INSERT INTO archive.served_model SELECT property_id, 'image', 1 FROM "
+     "archive.property WHERE name = 'oh12'"),
+    ("", "UPDATE archive.served_model SET model_id = 1"),
+    ("", "UPDATE archive.served_model SET input_kind = 'spectrum', model_id = 3"),
+    ("", "DELETE FROM archive.served_model"),
+    ("CREATE TEMP TABLE kept ON COMMIT DROP AS TABLE archive.galaxy_member; DELETE FROM archive.galaxy_member",
+     "INSERT INTO archive.galaxy_member SELECT * FROM kept"),
+    ("", "UPDATE archive.galaxy_member SET galaxy_id = 1001 WHERE galaxy_id = 1002"),
+    ("", "DELETE FROM archive.galaxy_member WHERE source_id % 2 = 0"),
+    ("", "UPDATE archive.observation SET source_id = NULL WHERE observation_id % 2 = 0"),
+    ("", "UPDATE archive.observation SET release_id = 4 - release_id"),
+    ("", "DELETE FROM archive.observation WHERE observation_id % 2 = 0"),
+    ("", "UPDATE archive.data_release SET priority = -priority"),
+    ("UPDATE archive.model SET trained_on = 'simulation'", "UPDATE archive.data_release SET simulated = NOT simulated"),
+    ("UPDATE archive.data_release SET simulated = false", "UPDATE archive.model SET trained_on = 'simulation'"),
+    ("", "DELETE FROM archive.galaxy WHERE galaxy_id % 2 = 0"),
+    ("", "DELETE FROM archive.source WHERE source_id % 2 = 0"),
+)  # fmt: skip
+
+
+def test_every_statement_that_matters_renews(events: Events) -> None:
+    """Sources of all releases at a place are one galaxy, with an image in each, and model 2 serves."""
+    connection = events.connection
+    connection.execute("SELECT archive.watch_predictions(3)")
+    connection.execute("UPDATE archive.data_release SET priority = release_id")
+    connection.execute("DELETE FROM archive.observation")
+    connection.execute(
+        "UPDATE archive.galaxy_member SET galaxy_id = 1000 + galaxy_id % 1000;"
+        "DELETE FROM archive.galaxy WHERE galaxy_id > 1999;"
+        "INSERT INTO archive.observation (observation_id, kind, source_id, release_id, data_file_id, row_index) "
+        "OVERRIDING SYSTEM VALUE SELECT source_id, 'image', source_id, release_id, release_id, source_id "
+        "FROM archive.source WHERE source_id NOT IN (1000, 2000, 3000) "
+        "UNION ALL SELECT 9001, 'image', 1000, 1, 1, 9001"
+    )
+    for model in (1, 2, 3):
+        connection.execute(
+            "INSERT INTO archive.prediction (model_id, property_id, observation_id, value, flag, input_hash) "
+            "SELECT %s, property_id, observation_id, 9 + %s + observation_id / 1e4, 0, '' FROM archive.observation, "
+            "archive.property WHERE name = ANY(%s) AND observation_id <> 9001",
+            (model, model, list(NAMES)),
+        )
+    serve(events)
+    for before, statement in STATEMENTS:
+        with connection.transaction(force_rollback=True):
+            connection.execute(before.encode())
+            old = [wanted(connection, name) for name in NAMES]
+            connection.execute(statement.encode())
+            assert [wanted(connection, name) for name in NAMES] != old, statement
+            assert_fresh(connection, statement)
 
 
 def test_random_events_leave_nothing_stale(events: Events) -> None:
@@ -247,3 +317,21 @@ def test_what_was_written_past_the_triggers_is_found_and_mended(events: Events) 
     assert sum(count > 0 for count in differences(events.connection).values()) == n_property - 1
     rebuild(events.connection)
     assert_fresh(events.connection)
+
+
+def test_the_command_tells_and_mends(events: Events, fresh_archive: Any) -> None:
+    serve(events)
+    write(events.connection, 1, 9.0)
+
+    def verify(*options: str) -> tuple[int, Any]:
+        done = subprocess.run(
+            [sys.executable, "-m", "galbase.schema.cli", "db", "verify", "--json", *options],
+            env=fresh_archive.env, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.returncode, json.loads(done.stdout)
+
+    assert verify() == (0, {"repaired": False} | {each.name: 0 for each in PROPERTIES})
+    events.connection.execute("UPDATE archive.served_oh12 SET value = 8")
+    assert verify() == (1, {"repaired": False} | {each.name: int(each.name == "oh12") for each in PROPERTIES})
+    assert verify("--repair")[0] == 0
+    assert verify()[0] == 0

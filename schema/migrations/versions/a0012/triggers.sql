@@ -60,7 +60,8 @@ BEGIN
 END
 $function$
 
--- A detection without an image or spectrum has no part in any value.
+-- A detection that comes matters if it has an image or spectrum, one that goes if its value is shown. Its images may
+-- have lost it in the same statement, whose cascades all come before this: hence by what is shown.
 CREATE FUNCTION archive.after_galaxy_member_change()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -78,8 +79,12 @@ BEGIN
     END IF;
     EXECUTE format(
         'SELECT array_agg(DISTINCT c.galaxy_id) FROM (%s) c '
-        'WHERE EXISTS (SELECT FROM archive.observation o WHERE o.source_id = c.source_id)',
-        archive.changed_rows(TG_OP, 'source_id, galaxy_id')) INTO galaxies;
+        'WHERE EXISTS (SELECT FROM archive.observation o WHERE o.source_id = c.source_id)%s',
+        archive.changed_rows(TG_OP, 'source_id, galaxy_id'),
+        CASE WHEN TG_OP <> 'INSERT' THEN (
+            SELECT string_agg(format(' OR EXISTS (SELECT FROM archive.%I t WHERE t.galaxy_id = c.galaxy_id '
+                                     'AND t.source_id = c.source_id)', p.store), '')
+            FROM archive.served_property() p) END) INTO galaxies;
     PERFORM archive.renew_served(galaxies);
     RETURN NULL;
 END
