@@ -17,6 +17,8 @@ import pytest
 
 from galbase.schema.properties import PROPERTIES
 from galbase.schema.served import differences, rebuild
+from galbase.schema.upgrade import upgrade
+from tests.schema.earlier_archive import without_served_values
 from tests.sql.served_events import NAMED, NAMES, Events
 
 SHOWN = ("source_id", "value", "err", "q025", "q05", "q16", "q50", "q84", "q95", "q975", "flag", "model")
@@ -292,6 +294,26 @@ def test_a_killed_worker_leaves_what_was_there(events: Events, fresh_archive: An
     write(events.connection, 1, 10.0)
     assert_fresh(events.connection)
     assert {row[1] for row in wanted(events.connection, "oh12").values()} == {10.0}
+
+
+def test_an_upgrade_fills_and_watches(events: Events, fresh_archive: Any) -> None:
+    """An archive of before, with models that serve and predictions that nobody watched."""
+    for name in ("promote", "predict", "crossmatch", "predict", "observe", "predict"):
+        getattr(events, name)()
+    serve(events)
+    write(events.connection, 1, 9.5)
+    triggers = "SELECT tgrelid::regclass::text, tgname, tgfoid::regproc::text FROM pg_trigger WHERE NOT tgisinternal"
+    before = [wanted(events.connection, name) for name in NAMES]
+    made = set(events.connection.execute(triggers))
+    without_served_values(events.connection)
+    events.connection.execute("UPDATE archive.alembic_version SET version_num = 'a0011'")
+    upgrade(fresh_archive.config)
+    assert [wanted(events.connection, name) for name in NAMES] == before
+    assert before[0]
+    assert_fresh(events.connection)
+    assert set(events.connection.execute(triggers)) >= made
+    write(events.connection, 2, 9.7)
+    assert_fresh(events.connection)
 
 
 def test_a_snapshot_that_may_be_old_is_refused(events: Events) -> None:
