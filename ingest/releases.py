@@ -194,7 +194,19 @@ def drop_release(connection: psycopg.Connection[Any], name: str) -> dict[str, in
         {"r": release.release_id},
     ).fetchall():
         connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(stage(crossmatch_run_id)))
+    # By statements of their own, not by cascades: what galaxies show is renewed once a statement, and a cascade is one
+    # a row.
+    connection.execute(
+        "DELETE FROM archive.prediction p USING archive.observation o WHERE o.observation_id = p.observation_id "
+        "AND o.release_id = %s",
+        number,
+    )
     observations = connection.execute("DELETE FROM archive.observation WHERE release_id = %s", number).rowcount
+    connection.execute(
+        "DELETE FROM archive.galaxy_member m USING archive.source s WHERE s.release_id = %s "
+        "AND s.source_id IN (m.source_id, m.galaxy_id)",
+        number,
+    )
     connection.execute(
         "DELETE FROM archive.galaxy g USING archive.source s WHERE s.source_id = g.galaxy_id AND s.release_id = %s",
         number,

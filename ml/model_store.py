@@ -238,6 +238,7 @@ def _make_partitions(connection: psycopg.Connection[Any], model_id: int) -> None
                 sql.Literal(model_id),
             )
         )
+    connection.execute("SELECT archive.watch_predictions(%s)", (model_id,))
     connection.execute(
         sql.SQL("ALTER TABLE {} ALTER COLUMN vec SET STORAGE PLAIN").format(
             sql.Identifier("archive", f"embedding_{model_id}")

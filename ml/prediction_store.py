@@ -125,14 +125,11 @@ def predict_unit(
     chosen = [wanted[each] for each in ids]
     obsolete = [row.observation_id for row in rows if not row.kept]
     with connection.transaction():
+        # Predictions last: where the model serves, the first of them takes the turn of all who renew served values,
+        # and vectors are slow to write.
+        _delete(connection, f"embedding_{record.model_id}", obsolete)
         _write(connection, model, chosen, found, flags)
-        for table in ("prediction", "embedding"):
-            connection.execute(
-                sql.SQL("DELETE FROM {} WHERE model_id = %s AND observation_id = ANY(%s)").format(
-                    sql.Identifier("archive", table)
-                ),
-                (record.model_id, obsolete),
-            )
+        _delete(connection, f"prediction_{record.model_id}", obsolete)
         complete(connection, unit, len(chosen) + len(obsolete))
     return UnitReport(len(chosen) + len(obsolete), len(obsolete))
 
@@ -184,6 +181,13 @@ def _flag(row: _Row, model: ModelRecord, outside: bool) -> int:
     return int(flag)
 
 
+def _delete(connection: psycopg.Connection[Any], partition: str, observation_ids: Sequence[int]) -> None:
+    connection.execute(
+        sql.SQL("DELETE FROM {} WHERE observation_id = ANY(%s)").format(sql.Identifier("archive", partition)),
+        (list(observation_ids),),
+    )
+
+
 def _write(
     connection: psycopg.Connection[Any],
     model: LoadedModel,
@@ -219,10 +223,10 @@ def _write(
     # Into the partitions themselves: only there can an upsert tell inserted rows from updated ones.
     key = ("model_id", "property_id", "observation_id")
     upsert(
-        connection, "archive", f"prediction_{record.model_id}", PREDICTION_COLUMNS, predictions, key=key,
-        compare=("input_hash", "source_id"), touch="modified_at",
-    )  # fmt: skip
-    upsert(
         connection, "archive", f"embedding_{record.model_id}", EMBEDDING_COLUMNS, embeddings,
         key=("model_id", "observation_id"), compare=("input_hash", "source_id"), touch="modified_at",
+    )  # fmt: skip
+    upsert(
+        connection, "archive", f"prediction_{record.model_id}", PREDICTION_COLUMNS, predictions, key=key,
+        compare=("input_hash", "source_id"), touch="modified_at",
     )  # fmt: skip

@@ -94,6 +94,34 @@ def upgrade(
     )
 
 
+@db.command("verify")
+def verify(
+    ctx: typer.Context,
+    repair: Annotated[bool, typer.Option("--repair", help="Make them anew where they differ.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare the values that api.galaxy_property shows with their definition, computed from scratch.
+
+    They are kept in line by triggers, so a difference means that somebody wrote past them. Exit status 1 when values
+    differ and are not repaired.
+
+    Example: galbase db verify --repair
+    """
+    from galbase.schema.database import connect
+    from galbase.schema.served import differences, rebuild
+
+    with connect(ctx.obj, role="reader") as connection:
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        found = differences(connection)
+    repaired = repair and any(found.values())
+    if repaired:
+        with connect(ctx.obj) as connection:
+            rebuild(connection)
+    report({"repaired": repaired, **found}, as_json)
+    if any(found.values()) and not repaired:
+        raise typer.Exit(1)
+
+
 @db.command("url")
 def url(ctx: typer.Context, role: RoleOption = RoleName.owner) -> None:
     """Print the URL, password included, with which any program connects.

@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from galbase.schema.column import column
 from galbase.schema.healpix import CELL_ORDERS
+from galbase.schema.properties import PROPERTIES
 from galbase.schema.tables.base import identity, metadata, now_column, one_of, reference
 
 
@@ -109,9 +110,23 @@ galaxy = sa.Table(
     ),
     *position_columns("the galaxy"),
     column("n_member", sa.Integer, doc="Number of detections", ucd="meta.number", nullable=False),
+    *(
+        column(
+            each.name,
+            sa.REAL,
+            doc=f"Served prediction: {each.description}; kept by triggers",
+            unit=each.unit,
+            ucd=each.ucd,
+        )
+        for each in PROPERTIES
+    ),
     *position_checks(),
     sa.Index("ix_galaxy_hpx29", "hpx29"),
     *cell_indexes("galaxy"),
+    *(
+        sa.Index(f"ix_galaxy_{each.name}", each.name, postgresql_where=sa.text(f"{each.name} IS NOT NULL"))
+        for each in PROPERTIES
+    ),
     comment="One row a galaxy, built from the crossmatch",
 )
 

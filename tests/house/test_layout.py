@@ -35,6 +35,17 @@ def test_packages_listed_equal_the_tree() -> None:
     assert listed == found
 
 
+def test_sql_files_are_packaged() -> None:
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    packaged = {
+        path
+        for package, patterns in data.items()
+        for pattern in patterns
+        for path in ROOT.joinpath(*package.split(".")[1:]).glob(pattern)
+    }
+    assert {path for part in PARTS for path in (ROOT / part).rglob("*.sql")} <= packaged
+
+
 def test_every_folder_of_code_is_a_package() -> None:
     folders = {path.parent for path in python_files()}
     assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []

@@ -13,6 +13,7 @@ from galbase.schema.healpix import CELL_ORDERS
 from galbase.schema.properties import PROPERTIES
 from galbase.schema.tables import metadata
 from galbase.schema.upgrade import upgrade
+from tests.schema.earlier_archive import without_served_values
 
 
 def test_models_equal_the_migrated_database(archive: Any) -> None:
@@ -60,6 +61,7 @@ def test_catalogues_loaded_before_get_the_cell_indexes(fresh_archive: Any) -> No
     """An archive of revision a0002 with a catalogue that a user loaded; its upgrade ends as a fresh archive does."""
     shifts = {f"hpx29 >> {2 * (29 - order)}" for order in CELL_ORDERS}
     with fresh_archive.connect() as connection:
+        without_served_values(connection)
         for table in ("source", "galaxy"):
             for order in CELL_ORDERS:
                 connection.execute(f"DROP INDEX archive.ix_{table}_hpx29_order{order}".encode())

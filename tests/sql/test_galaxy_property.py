@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -115,14 +116,44 @@ def test_labels_redshifts_and_verdicts(small: Any) -> None:
     assert got[2][8] == written.image_of[1002]
 
 
-def test_parts_that_a_query_does_not_ask_for_are_not_computed(small: Any) -> None:
+def plan(connection: Any, select: str, where: str = "true") -> str:
+    rows = connection.execute(f"EXPLAIN SELECT {select} FROM api.galaxy_property WHERE {where}".encode()).fetchall()  # noqa: S608
+    return "\n".join(row[0] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("select", "tables"),
+    [
+        ("galaxy_id, log_mstar_fib", set()),
+        ("log_mstar_fib, log_mstar_fib_q16", {"served_log_mstar_fib"}),
+        ("log_mstar_fib_model", {"served_log_mstar_fib", "model"}),
+        ("log_mstar_fib_ref", {"reference_value"}),
+        ("z", {"sdss_galaxy"}),
+        ("mag_r", {"legacysurvey_dr8_object"}),
+        ("preprocess_kept", {"preprocess"}),
+    ],
+)
+def test_parts_that_a_query_does_not_ask_for_are_not_computed(small: Any, select: str, tables: set[str]) -> None:
     connection, _ = small
-    plan = "\n".join(
-        row[0] for row in connection.execute("EXPLAIN SELECT galaxy_id, log_mstar_fib FROM api.galaxy_property")
-    )
-    assert "prediction" in plan
-    for table in ("legacysurvey", "sdss_galaxy", "reference_value", "oh12"):
-        assert table not in plan
+    found = set(re.findall(r"on (\w+)", plan(connection, select)))
+    parts = {
+        "served_log_mstar_fib", "served_oh12", "model", "reference_value", "sdss_galaxy", "legacysurvey_dr8_object",
+        "preprocess", "prediction", "prediction_1",
+    }  # fmt: skip
+    # A served image model decides which configuration's verdicts count.
+    assert found & parts - ({"model"} if "preprocess" in tables else set()) == tables
+    assert "galaxy" in found
+
+
+def test_conditions_on_values_and_sky_reach_the_indexes(small: Any) -> None:
+    connection, _ = small
+    with connection.transaction(force_rollback=True):
+        connection.execute("SET LOCAL enable_seqscan = off")
+        assert "ix_galaxy_log_mstar_fib" in plan(connection, "galaxy_id", "log_mstar_fib > 11")
+        found = plan(connection, "z, mag_r, log_mstar_fib_err, oh12_ref", "api.in_cone(hpx29, ra, dec, 10, 0, 60)")
+        assert "ix_galaxy_hpx29_order" in found
+        for table in ("served_log_mstar_fib", "galaxy_member", "sdss_galaxy", "legacysurvey_dr9_object"):
+            assert re.search(rf"Index Scan using \w+ on {table}\b", found), found
 
 
 def test_training_set_tells_who_is_out_and_why(small: Any) -> None:
