@@ -13,7 +13,7 @@ endif
 PYTEST_WORKERS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 PYTEST_OPTIONS ?=
 
-.PHONY: demo test check bench bench-rivals sky-exact lock clean
+.PHONY: demo test check science bench bench-rivals sky-exact lock clean
 
 demo: .venv/ready
 	$(BIN)/galbase demo
@@ -28,8 +28,12 @@ check: .venv/ready
 	PYTHONPATH=.typing $(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/house -q
 
+# Hours; may be stopped and goes on where it was.
+science: .venv/ready
+	$(BIN)/python benchmarks/science.py
+
 bench: .venv/ready
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	for file in $(filter-out benchmarks/science%,$(wildcard benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, found " + sys.version) if sys.version_info < (3, 11) else None'

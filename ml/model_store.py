@@ -139,7 +139,7 @@ def weights_to_bytes(network: Network) -> bytes:
     return bytes(
         save(
             {
-                f"{index:05d}/{variable.path}": np.ascontiguousarray(np.asarray(variable.numpy()))
+                f"{index:05d}/{variable.path}": np.array(variable.numpy(), order="C")
                 for index, variable in enumerate(network.training.weights)
             }
         )
