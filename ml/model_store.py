@@ -133,13 +133,16 @@ class LoadedModel:
 
 
 def weights_to_bytes(network: Network) -> bytes:
-    """All variables of a network, those that are not trained included, as safetensors in their fixed order."""
+    """All variables of a network, those that are not trained included, as safetensors in their fixed order.
+
+    Paths of variables are left out: Keras numbers layers without a name through all networks of a process.
+    """
     from safetensors.numpy import save
 
     return bytes(
         save(
             {
-                f"{index:05d}/{variable.path}": np.array(variable.numpy(), order="C")
+                f"{index:05d}/{variable.name}": np.array(variable.numpy(), order="C")
                 for index, variable in enumerate(network.training.weights)
             }
         )
