@@ -47,12 +47,13 @@ class SpectrumOptions(ImageOptions):
 
     Parameters
     ----------
-    n_wave : int
-        Bins of the spectrum: 4171 of 1 Angstrom from 3830 to 8000, as published.
+    n_wave, n_channel : int
+        Points of the spectrum: 4171, every Angstrom from 3830 to 8000, as published; and values at each, 1.
     """
 
     properties: tuple[str, ...] = PROPERTIES
     n_wave: int = N_WAVE
+    n_channel: int = 1
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,14 @@ class FusionOptions(ImageOptions):
         Tokens into which either feature is cut; 1 as published.
     n_head : int
         Heads of the attention.
+    image_residual : bool
+        Join the image feature itself to what the attention makes of it; not so as published.
     """
 
     properties: tuple[str, ...] = PROPERTIES
     n_token: int = 1
     n_head: int = 8
+    image_residual: bool = False
 
 
 def feature_width(preset: str) -> int:
@@ -96,7 +100,7 @@ def build_m1(preset: str, options: Mapping[str, Any]) -> Network:
     check_preset("MMLforGalAM", preset)
     chosen = SpectrumOptions.from_mapping("MMLforGalAM's M1", options)
     widths, _, dense, _, _ = _SIZES[preset]
-    spectrum = layers.Input((chosen.n_wave, 1), name="spectrum")
+    spectrum = layers.Input((chosen.n_wave, chosen.n_channel), name="spectrum")
     maps = spectrum
     penalty = keras.regularizers.L2(_L2)
     for block, width in enumerate(widths):
@@ -179,8 +183,13 @@ def build_m4(preset: str, options: Mapping[str, Any]) -> Network:
     attention = layers.MultiHeadAttention(chosen.n_head, max(1, tokens[1] // chosen.n_head), name="attention")
     fused = layers.Add(name="residual")([attention(asks, answers), asks])
     fused = layers.LayerNormalization(name="norm")(layers.Reshape((width,), name="fused")(fused))
+    if chosen.image_residual:
+        fused = layers.Concatenate(name="image_residual")([fused, image])
     feature = layers.Dropout(0.2, name="fused_dropout")(fused)
-    for index, dense in enumerate(_FUSED[preset]):
+    # The last dense layer reads the scalars, where there are some: then it is the head's.
+    widths = _FUSED[preset][:-1] if chosen.n_scalar else _FUSED[preset]
+    for index, dense in enumerate(widths):
         feature = layers.Dense(dense, activation="relu", name=f"dense{index}")(feature)
     inputs = {"spectral_feature": spectral, "image_feature": image}
-    return feature_network("mmlforgalam_m4", inputs, feature, chosen, width=None, dropout=0.2)
+    last = _FUSED[preset][-1] if chosen.n_scalar else None
+    return feature_network("mmlforgalam_m4", inputs, feature, chosen, width=last, dropout=0.2)
