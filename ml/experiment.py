@@ -103,7 +103,7 @@ def run_training(
     with connect_url(url) as connection:
         training_set = find_training_set(connection, request.training_set)
         check_inputs(request.family, training_set)
-        recipe, learned = recipes(request)
+        recipe, learned = recipes(request, training_set)
         sample = load_sample(connection, training_set, learned, cache)
     loaded = time.perf_counter()
     n_calibration = len(sample.rows("calibration"))
@@ -215,10 +215,10 @@ def check_inputs(family: str, training_set: TrainingSet) -> None:
         )
 
 
-def recipes(request: TrainingRequest) -> tuple[Recipe, Recipe]:
+def recipes(request: TrainingRequest, training_set: TrainingSet) -> tuple[Recipe, Recipe]:
     """Recipes of the model and of its training, before fitting; they differ where spectra are only learned from."""
     of_model = reads(request.family)
-    bin_px = improved_bin_px(request.family, request.preset)
+    bin_px = improved_bin_px(request.family, request.preset, training_set.preprocess.stamp_px)
     model = recipe_of_mode(request.mode, of_model, bin_px)
     return model, recipe_of_mode(request.mode, of_model | learns_from(request.family), bin_px)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from galbase.ingest.preprocess.spectrum import prepare_spectrum, read_spectrum, spectrum_form
+from galbase.ingest.preprocess.spectrum import prepare_spectrum, read_spectrum_rows, spectrum_form
 
 if TYPE_CHECKING:
     import psycopg
@@ -73,7 +73,13 @@ def load_spectra(rows: Sequence[SpectrumRow], kind: str) -> tuple[Float32, Float
     form = spectrum_form(kind)
     planes = np.empty((len(rows), form.n_wave, form.n_channel), np.float32)
     scalars = np.empty((len(rows), form.n_scalar), np.float32)
+    by_file: dict[Path, list[int]] = {}
     for place, row in enumerate(rows):
-        pixels = read_spectrum(row.path, row.format, row.row_index, row.wave_min_angstrom)
-        planes[place], scalars[place] = prepare_spectrum(pixels, row.z, kind)
+        by_file.setdefault(row.path, []).append(place)
+    for path, places in by_file.items():
+        chosen = [rows[place] for place in places]
+        first = chosen[0]
+        found = read_spectrum_rows(path, first.format, [row.row_index for row in chosen], first.wave_min_angstrom)
+        for place, row, pixels in zip(places, chosen, found, strict=True):
+            planes[place], scalars[place] = prepare_spectrum(pixels, row.z, kind)
     return planes, scalars

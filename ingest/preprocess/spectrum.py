@@ -8,13 +8,14 @@ flux's level, the redshift and the signal-to-noise ratio as numbers beside them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from galbase.ingest.readers.spectra import read_pixels
+from galbase.ingest.readers.spectra import read_pixel_rows
 from galbase.ingest.readers.spectrum_file import SpectrumPixels, air_to_vacuum
 from galbase.schema.errors import UsageError
 
@@ -82,23 +83,25 @@ def spectrum_form(kind: str) -> SpectrumForm:
     return FORMS[kind]
 
 
-def read_spectrum(path: Path, format: str, row: int, wave_min_vacuum: float) -> SpectrumPixels:
-    """One spectrum of a file that was loaded as `format`, its wavelengths those in vacuum.
+def read_spectrum_rows(path: Path, format: str, rows: Sequence[int], wave_min_vacuum: float) -> list[SpectrumPixels]:
+    """Spectra of a file that was loaded as `format`, their wavelengths those in vacuum.
 
     Parameters
     ----------
-    path, format, row, wave_min_vacuum
-        As of `readers.spectra.read_pixels`.
+    path, format, rows, wave_min_vacuum
+        As of `readers.spectra.read_pixel_rows`.
 
     Raises
     ------
     GalbaseError
         If the file is damaged or has no such row.
     """
-    pixels = read_pixels(path, format, row, wave_min_vacuum)
-    if pixels.is_vacuum:
-        return pixels
-    return SpectrumPixels(air_to_vacuum(pixels.wave_angstrom), pixels.flux, pixels.ivar, True, pixels.flux_unit)
+    return [
+        pixels
+        if pixels.is_vacuum
+        else replace(pixels, wave_angstrom=air_to_vacuum(pixels.wave_angstrom), is_vacuum=True)
+        for pixels in read_pixel_rows(path, format, rows, wave_min_vacuum)
+    ]
 
 
 def prepare_spectrum(pixels: SpectrumPixels, z: float | None, kind: str) -> tuple[Float32, Float32]:
@@ -138,8 +141,8 @@ def prepare_spectrum(pixels: SpectrumPixels, z: float | None, kind: str) -> tupl
     if not seen.any():
         return np.zeros((form.n_wave, form.n_channel), np.float32), np.zeros(form.n_scalar, np.float32)
     level = float(np.median(flux[seen]))
-    # A spectrum whose median is noise around zero has no shape to be divided by; its sky-dominated scatter does.
-    unit = max(level, 0.1 * float(np.std(flux[seen])), np.finfo(np.float64).tiny)
+    # A median that is noise around zero is nothing to divide by; the scatter is.
+    unit = max(level, 0.1 * float(np.sqrt(np.mean(flux[seen] ** 2)))) or 1.0
     relative = flux / unit
     smooth = continuum(relative, seen, CONTINUUM_ANGSTROM / form.step_angstrom)
     line = np.clip(LINE_GAIN * (relative / np.maximum(smooth, 0.05) - 1), -LINE_LIMIT, LINE_LIMIT)

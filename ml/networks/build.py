@@ -47,8 +47,9 @@ _IMPROVED: dict[str, dict[str, Any]] = {
     "mmlforgalam_simulated": {"n_token": 8, "image_residual": True},
 }
 # Squares of pixels that mode improved adds up: galaxies on 128 pixels of 0.4 arcsec are larger than their PSF by so
-# much that four times the epochs are worth more than the finest pixels.
+# much that four times the epochs are worth more than the finest pixels. M2's poolings need 46 pixels.
 _BIN_PX = {"mmlforgalam_m3": 2, "mmlforgalam_fused": 2, "mmlforgalam_simulated": 2}
+_LEAST_PX = 46
 
 
 def improved_options(family: str) -> dict[str, Any]:
@@ -56,9 +57,17 @@ def improved_options(family: str) -> dict[str, Any]:
     return dict(_IMPROVED.get(family, {}))
 
 
-def improved_bin_px(family: str, preset: str) -> int:
-    """Side of the squares of pixels that mode improved adds up for a family; 1 at preset ``paper``."""
-    return 1 if preset == "paper" else _BIN_PX.get(family, 1)
+def improved_bin_px(family: str, preset: str, stamp_px: int) -> int:
+    """Side of the squares of pixels that mode improved adds up for a family; 1 at preset ``paper``.
+
+    Parameters
+    ----------
+    family, preset : str
+    stamp_px : int
+        Side of the stamps; small ones stay as they are.
+    """
+    side = 1 if preset == "paper" else _BIN_PX.get(family, 1)
+    return side if stamp_px // side >= _LEAST_PX else 1
 
 
 def reads(family: str) -> frozenset[str]:

@@ -39,6 +39,7 @@ _SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple
 }
 _FUSED = {"tiny": (64, 64, 32, 32), "small": (512, 256, 128, 64), "paper": (2048, 1024, 512, 128)}
 _L2 = 1e-3
+_M2_LEAST_PX = 46
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,11 @@ def build_m2(preset: str, options: Mapping[str, Any]) -> Any:
     """
     check_preset("MMLforGalAM", preset)
     chosen = StarsImageOptions.from_mapping("MMLforGalAM's M2", options)
+    if chosen.size_px < _M2_LEAST_PX:
+        raise UsageError(
+            f"M2 halves its image four times and needs {_M2_LEAST_PX} pixels, not {chosen.size_px}; make larger stamps "
+            "(--option stamp_px=128)."
+        )
     _, widths, spectral, dense, _ = _SIZES[preset]
     image = layers.Input((chosen.size_px, chosen.size_px, chosen.n_band), name="image")
     maps = scaled(image, chosen)
