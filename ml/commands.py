@@ -15,7 +15,13 @@ Scheduler = Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:
 
 def train(
     ctx: typer.Context,
-    family: Annotated[str, typer.Argument(help="Network family: galeffnet, gpm_resnet or mmlforgalam_m3.")],
+    family: Annotated[
+        str,
+        typer.Argument(
+            help="Network family: galeffnet, gpm_resnet, mmlforgalam_m1 (spectra), mmlforgalam_m3 (images), "
+            "mmlforgalam_fused (both) or mmlforgalam_simulated (images, learning from spectra)."
+        ),
+    ],
     training_set_name: Annotated[str, typer.Option("--training-set", help="Name of a training set.")],
     mode: Annotated[str, typer.Option(help="as-published or improved.")] = "improved",
     preset: Annotated[str, typer.Option(help="tiny, small or paper.")] = "tiny",

@@ -283,7 +283,7 @@ def _fit(
             inputs["spectrum"] = sample.spectrum[sample.rows(part)]
     teacher = network.first
     if teacher is None:
-        options = {"properties": list(network.properties), **spectrum_options(learned)}
+        options = {"properties": list(network.properties), "n_level": network.n_level, **spectrum_options(learned)}
         teacher = build("mmlforgalam_m1", request.preset, options)
     data = FusedData(parts[0], parts[1], sample.block[sample.rows("train")])
     result, stages = fit_fused(network, teacher, data, config, request.seed, on_epoch)

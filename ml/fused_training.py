@@ -174,7 +174,7 @@ def _simulated(
         trained(f"m2_fold{number}", second, (_rows(targets[0][0], rows), targets[0][1][rows]), targets[1], schedule)
         made[held] = features(network.spectral, _rows(train[0], held)) * scale + centre
     network.spectral.set_weights(start)
-    trained("m2", second, *targets, schedule)
+    trained("m2", second, targets[0], targets[1], schedule)
     # The scaling becomes part of M2's last layer, which is linear.
     last = network.spectral.get_layer("spectral_feature")
     kernel, bias = last.get_weights()
@@ -263,7 +263,7 @@ def affine_map(source: Float32, target: Float32) -> npt.NDArray[np.float64]:
 
 def mapped(source: Float32, weights: npt.NDArray[np.float64]) -> Float32:
     """Features under `affine_map`; below 0, where rectified features cannot lie, they are 0."""
-    return np.maximum(source @ weights[:-1] + weights[-1], 0).astype(np.float32)
+    return np.asarray(np.maximum(source @ weights[:-1] + weights[-1], 0), np.float32)
 
 
 def _aligned(

@@ -53,13 +53,12 @@ class NewModel:
         Of `weights_to_bytes`.
     scaler : LabelScaler
     recipe : Recipe
+        It also says what the model reads, column ``input_kind``.
     conformal : dict of str to ConformalBins
         By property.
     domain : Domain
     metrics : mapping
         Scores, curves and baselines, plain values.
-
-    What it reads, column ``input_kind``, follows from the recipe.
     """
 
     name: str

@@ -71,7 +71,7 @@ class Recipe:
     @property
     def n_turn(self) -> int:
         """Symmetries of the square that predictions are averaged over; 1 for none, as published."""
-        return 1 if self.kind == "display" else 8
+        return 8 if self.kind == "flux" else 1
 
     def fitted(self, scalar: npt.NDArray[np.float32]) -> Recipe:
         """The recipe with its scaling fitted on the raw scalars ``(n, n_scalar)`` of the training split."""
@@ -111,7 +111,7 @@ class Recipe:
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for a JSON column; what images alone do not need is left out where it is not used."""
-        further = {"spectrum": self.spectrum} if self.spectrum != NONE else {}
+        further: dict[str, Any] = {"spectrum": self.spectrum} if self.spectrum != NONE else {}
         if self.bin_px != 1:
             further["bin_px"] = self.bin_px
         return {

@@ -59,7 +59,7 @@ class SpectrumForm:
     @property
     def grid(self) -> Floats:
         """Wavelengths, Angstrom, vacuum, ``(n_wave,)``."""
-        return self.start_angstrom + self.step_angstrom * np.arange(self.n_wave)
+        return np.asarray(self.start_angstrom + self.step_angstrom * np.arange(self.n_wave), np.float64)
 
 
 # At rest a spectrum of 3830-8000 Angstrom reaches down to 2946 at z = 0.3 and up to 7984 at z = 0.002: the grid holds
@@ -217,4 +217,4 @@ def continuum(flux: Floats, seen: npt.NDArray[np.bool_], width: float) -> Floats
     low = np.maximum(np.arange(len(flux)) - half, 0)
     high = np.minimum(np.arange(len(flux)) + half + 1, len(flux))
     number = count[high] - count[low]
-    return np.divide(total[high] - total[low], number, out=np.ones(len(flux)), where=number > 0)
+    return np.asarray(np.divide(total[high] - total[low], number, out=np.ones(len(flux)), where=number > 0), np.float64)

@@ -43,8 +43,8 @@ LEARNS_FROM: dict[str, frozenset[str]] = {"mmlforgalam_simulated": _SPECTRUM}
 
 # What mode improved changes in the published networks.
 _IMPROVED: dict[str, dict[str, Any]] = {
-    "mmlforgalam_fused": {"n_token": 8, "image_residual": True},
-    "mmlforgalam_simulated": {"n_token": 8, "image_residual": True},
+    "mmlforgalam_fused": {"n_token": 8, "shortcut": True},
+    "mmlforgalam_simulated": {"n_token": 8, "shortcut": True},
 }
 # Squares of pixels that mode improved adds up: galaxies on 128 pixels of 0.4 arcsec are larger than their PSF by so
 # much that four times the epochs are worth more than the finest pixels. M2's poolings need 46 pixels.

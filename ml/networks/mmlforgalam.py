@@ -75,14 +75,15 @@ class FusionOptions(ImageOptions):
         Tokens into which either feature is cut; 1 as published.
     n_head : int
         Heads of the attention.
-    image_residual : bool
-        Join the image feature itself to what the attention makes of it; not so as published.
+    shortcut : bool
+        Give both features to the outputs themselves, beside what attention and dense layers make of them; not so as
+        published, where the normalisation takes away how strong a spectrum's features are.
     """
 
     properties: tuple[str, ...] = PROPERTIES
     n_token: int = 1
     n_head: int = 8
-    image_residual: bool = False
+    shortcut: bool = False
 
 
 def feature_width(preset: str) -> int:
@@ -189,13 +190,13 @@ def build_m4(preset: str, options: Mapping[str, Any]) -> Network:
     attention = layers.MultiHeadAttention(chosen.n_head, max(1, tokens[1] // chosen.n_head), name="attention")
     fused = layers.Add(name="residual")([attention(asks, answers), asks])
     fused = layers.LayerNormalization(name="norm")(layers.Reshape((width,), name="fused")(fused))
-    if chosen.image_residual:
-        fused = layers.Concatenate(name="image_residual")([fused, image])
     feature = layers.Dropout(0.2, name="fused_dropout")(fused)
     # The last dense layer reads the scalars, where there are some: then it is the head's.
     widths = _FUSED[preset][:-1] if chosen.n_scalar else _FUSED[preset]
     for index, dense in enumerate(widths):
         feature = layers.Dense(dense, activation="relu", name=f"dense{index}")(feature)
+    if chosen.shortcut:
+        feature = layers.Concatenate(name="shortcut")([feature, spectral, image])
     inputs = {"spectral_feature": spectral, "image_feature": image}
     last = _FUSED[preset][-1] if chosen.n_scalar else None
     return feature_network("mmlforgalam_m4", inputs, feature, chosen, width=last, dropout=0.2)

@@ -26,9 +26,9 @@ from galbase.ml.networks.network import Network
 from galbase.ml.networks.options import check_preset
 
 layers = keras.layers
-_OF_IMAGE = ("properties", "size_px", "n_band", "pixel_range")
-_OF_SPECTRUM = ("properties", "n_wave", "n_channel")
-_OF_FUSION = ("properties", "n_token", "n_head", "image_residual", "n_scalar")
+_OF_IMAGE = ("properties", "size_px", "n_band", "pixel_range", "n_level")
+_OF_SPECTRUM = ("properties", "n_wave", "n_channel", "n_level")
+_OF_FUSION = ("properties", "n_token", "n_head", "shortcut", "n_scalar", "n_level")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class FusedOptions(SimulatedOptions):
     n_channel: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FusedNetwork(Network):
     """A network whose parts can be trained by themselves; they share their variables with the whole.
 
@@ -172,4 +172,5 @@ def _network(name: str, inputs: dict[str, Any], features: dict[str, Any], fusion
         dropout=fusion.dropout,
         input_shapes={key: tuple(value.shape[1:]) for key, value in inputs.items()},
         properties=fusion.properties,
+        n_level=fusion.n_level,
     )
