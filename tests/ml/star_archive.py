@@ -31,7 +31,7 @@ def spectra(label: np.ndarray, z: np.ndarray, seed: int) -> np.ndarray:
 def add_spectra(connection: Any, folder: Path, galaxies: Any) -> None:
     """Give each galaxy's spectroscopic source a spectrum and labels.
 
-    The images become gri. The file is a stack of MaNGA's manner, one row a spectrum.
+    The file is a stack of MaNGA's manner, one row a spectrum.
     """
     label = label_of(galaxies.label)
     n = len(label)
@@ -49,8 +49,6 @@ def add_spectra(connection: Any, folder: Path, galaxies: Any) -> None:
         connection, release_id=release_id, root_id=files.register_root(connection, folder), path=path.name,
         format="spectrum-stack", facts=files.file_facts(path), options_hash="", state="loaded", n_row=n,
     )  # fmt: skip
-    connection.execute("UPDATE archive.image SET bands = '{g,r,i}' WHERE observation_id = ANY(%s)",
-                       (galaxies.observation_id,))  # fmt: skip
     for k in range(n):
         source = galaxies.source_id[k] + 1
         observation = connection.execute(

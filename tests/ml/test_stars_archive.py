@@ -60,10 +60,11 @@ def stars(archive: Any, tmp_path_factory: pytest.TempPathFactory, make_galaxies:
     with archive.connect() as connection:
         galaxies = make_galaxies(connection, folder / "round.h5", N, 1)
         make_galaxies(connection, folder / "later.h5", N_LATER, 2)
-    config = preset("galeffnet")
+        config = preset("galeffnet")
+        create_training_set(connection, "masses", "galeffnet", seed=1, config=config)
+        connection.execute("UPDATE archive.image SET bands = '{g,r,i}'")
     run_preprocess(archive.config, release="round-images", preprocess=config, name="galeffnet", workers=1)
     with archive.connect() as connection:
-        create_training_set(connection, "masses", "galeffnet", seed=1, config=config)
         add_spectra(connection, folder, galaxies)
         draw = Draw(fractions=FRACTIONS)
         create_training_set(connection, "stars", "mmlforgalam", seed=1, config=config, draw=draw)
