@@ -118,7 +118,7 @@ def test_predictions_belong_to_what_is_read_and_nothing_takes_a_spectrum_s_place
 def test_stored_predictions_are_those_that_were_scored(stars: Stars) -> None:
     with stars.archive.connect() as connection:
         for family in FAMILIES:
-            scores, _ = evaluate(connection, find_model(connection, family))
+            scores = evaluate(connection, find_model(connection, family)).scores
             for name, found in scores.items():
                 scored = stars.result[family]["test"][name]["network"]
                 assert found["network"]["sigma"] == pytest.approx(scored["sigma"], rel=1e-4)
