@@ -66,7 +66,8 @@ def train(
         f"model {result['name']} trained: {len(history)} epochs in {result['seconds']['fit']:.0f} s, "
         f"{result['images_per_second']:.0f} images/s. Fill it with `galbase refresh`, then `galbase promote`."
     )
-    note(f"{result['stamps_from_cache']} of {sum(result['n'].values())} stamps came from the cache.")
+    if result["stamps_from_cache"] is not None:
+        note(f"{result['stamps_from_cache']} of {sum(result['n'].values())} stamps came from the cache.")
     scores_table(result["test"], f"{result['name']} on held-out sky")
 
 

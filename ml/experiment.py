@@ -139,7 +139,7 @@ def run_training(
         "n_parameter": network.n_parameter,
         "pretrained_sha256": pretrained,
         "images_per_second": result.images_per_second,
-        "stamps_from_cache": sample.n_cached,
+        "stamps_from_cache": None if sample.image is None else sample.n_cached,
         "seconds": {
             "load": loaded - start,
             "fit": result.seconds,
