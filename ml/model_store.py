@@ -53,7 +53,6 @@ class NewModel:
         Of `weights_to_bytes`.
     scaler : LabelScaler
     recipe : Recipe
-        It also says what the model reads, column ``input_kind``.
     conformal : dict of str to ConformalBins
         By property.
     domain : Domain
