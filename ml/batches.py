@@ -26,8 +26,8 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     seed : int
         Seed of order and augmentation.
     augment : bool
-        Apply one random element of the square's symmetry group D4 to the images of each batch: turning the sky
-        does not change a galaxy. One an entire batch, since a copy an image costs more than it brings.
+        Apply one random element of the square's symmetry group D4 to the images of each batch, if it has any: turning
+        the sky does not change a galaxy. One an entire batch, since a copy an image costs more than it brings.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         """Batch `index` of the epoch."""
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         batch = {name: values[rows] for name, values in self._inputs.items()}
-        if self._augment:
+        if self._augment and "image" in batch:
             rng = np.random.default_rng((self._seed, self._epoch, index))
             batch["image"] = turned(batch["image"], int(rng.integers(8)))
         return batch, self._label[rows]

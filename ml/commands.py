@@ -15,7 +15,13 @@ Scheduler = Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:
 
 def train(
     ctx: typer.Context,
-    family: Annotated[str, typer.Argument(help="Network family: galeffnet, gpm_resnet or mmlforgalam_m3.")],
+    family: Annotated[
+        str,
+        typer.Argument(
+            help="Network family: galeffnet, gpm_resnet, mmlforgalam_m1 (spectra), mmlforgalam_m3 (images), "
+            "mmlforgalam_fused (both) or mmlforgalam_simulated (images, learning from spectra)."
+        ),
+    ],
     training_set_name: Annotated[str, typer.Option("--training-set", help="Name of a training set.")],
     mode: Annotated[str, typer.Option(help="as-published or improved.")] = "improved",
     preset: Annotated[str, typer.Option(help="tiny, small or paper.")] = "tiny",
@@ -60,7 +66,8 @@ def train(
         f"model {result['name']} trained: {len(history)} epochs in {result['seconds']['fit']:.0f} s, "
         f"{result['images_per_second']:.0f} images/s. Fill it with `galbase refresh`, then `galbase promote`."
     )
-    note(f"{result['stamps_from_cache']} of {sum(result['n'].values())} stamps came from the cache.")
+    if result["stamps_from_cache"] is not None:
+        note(f"{result['stamps_from_cache']} of {sum(result['n'].values())} stamps came from the cache.")
     scores_table(result["test"], f"{result['name']} on held-out sky")
 
 

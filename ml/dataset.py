@@ -173,8 +173,10 @@ def load_inputs(
             images.append(image)
             scalars.append(scalar)
     if not ids:
-        side = config.stamp_px
-        return LoadedInputs([], np.empty((0, side, side, 3), np.float32), np.empty((0, recipe.n_scalar), np.float32), 0)
+        side = config.stamp_px // recipe.bin_px
+        return LoadedInputs(
+            [], np.empty((0, side, side, 3), np.float32), np.empty((0, recipe.n_image_scalar), np.float32), 0
+        )
     return LoadedInputs(ids, np.stack(images), np.stack(scalars), n_cached)
 
 

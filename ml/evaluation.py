@@ -69,7 +69,7 @@ def evaluate(connection: psycopg.Connection[Any], model: ModelRecord) -> Evaluat
     parts: Strata = {}
     held_out: dict[str, HeldOut] = {}
     for k, (name, property_id) in enumerate(model.property_id.items()):
-        quantiles = stored_quantiles(connection, model, property_id, sky.test_id)
+        quantiles = stored_quantiles(connection, model, property_id, sky.test_predicted)
         true = sky.test_label[:, k]
         held_out[name] = HeldOut(true, quantiles, facts)
         scores[name] = {

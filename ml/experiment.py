@@ -15,18 +15,20 @@ import numpy.typing as npt
 from galbase.ml import backend
 from galbase.ml.baselines import boosted_trees, mean_prediction
 from galbase.ml.calibration import LEVELS, MIN_RESIDUAL, ConformalBins, bin_edges, calibrate
-from galbase.ml.dataset import image_files, load_inputs
 from galbase.ml.domain import Domain
+from galbase.ml.fused_training import FusedData, features, fit_fused, simulated_r2
 from galbase.ml.inference import Inference, infer
 from galbase.ml.metrics import interval_metrics, point_metrics
+from galbase.ml.model_input import find_input, load_input
 from galbase.ml.model_store import NewModel, register_model, weights_to_bytes
-from galbase.ml.networks.build import build
+from galbase.ml.networks.build import build, improved_bin_px, improved_options, learns_from, reads
+from galbase.ml.networks.mmlforgalam_fused import FusedNetwork, feature_model
 from galbase.ml.networks.network import Network
 from galbase.ml.photometry import photometry
-from galbase.ml.recipe import Recipe, recipe_of_mode
+from galbase.ml.recipe import NONE, Recipe, recipe_of_mode
 from galbase.ml.request import TrainingRequest
 from galbase.ml.scaling import LabelScaler
-from galbase.ml.splits import SPLITS
+from galbase.ml.splits import SPLITS, sky_block
 from galbase.ml.training import TrainingResult, fit, training_config
 from galbase.ml.training_set import TrainingSet, find_training_set, members
 from galbase.schema.database import connect_url
@@ -44,11 +46,17 @@ class Sample:
     Parameters
     ----------
     observation_id : (n,) int64
+        Images.
+    predicted_id : (n,) int64
+        Observations that predictions belong to: the spectra, for a recipe without an image.
     split : (n,) str
+    block : (n,) int64
+        Patch of sky.
     label : (n, n_property) float64
-    image : (n, side, side, 3) float32
+    image : (n, side, side, 3) float32 or None
+    spectrum : (n, n_wave, n_channel) float32 or None
     scalar : (n, n_scalar) float32
-        Raw.
+        Raw, the image's before the spectrum's.
     feature : (n, n_feature) float64 or None
         Catalogue features for the baselines.
     n_cached : int
@@ -56,9 +64,12 @@ class Sample:
     """
 
     observation_id: npt.NDArray[np.int64]
+    predicted_id: npt.NDArray[np.int64]
     split: npt.NDArray[np.str_]
+    block: npt.NDArray[np.int64]
     label: Array
-    image: Float32
+    image: Float32 | None
+    spectrum: Float32 | None
     scalar: Float32
     feature: Array | None
     n_cached: int = 0
@@ -91,8 +102,9 @@ def run_training(
     start, cpu_start = time.perf_counter(), time.process_time()
     with connect_url(url) as connection:
         training_set = find_training_set(connection, request.training_set)
-        recipe = recipe_of_mode(request.mode)
-        sample = load_sample(connection, training_set, recipe, cache)
+        check_inputs(request.family, training_set)
+        recipe, learned = recipes(request, training_set)
+        sample = load_sample(connection, training_set, learned, cache)
     loaded = time.perf_counter()
     n_calibration = len(sample.rows("calibration"))
     if n_calibration < MIN_RESIDUAL:
@@ -100,19 +112,13 @@ def run_training(
             f"training set {training_set.name!r} has {n_calibration} images to calibrate on, and intervals need "
             f"{MIN_RESIDUAL}: create a larger one, or one with a larger third of four --fractions, such as 50:10:10:30."
         )
-    recipe = recipe.fitted(sample.scalar[sample.rows("train")])
+    recipe = recipe.fitted(sample.scalar[sample.rows("train"), : recipe.n_scalar])
     options = network_options(request, training_set, recipe)
     backend.make_deterministic(request.seed)
     network = build(request.family, request.preset, options)
-    missing = sorted(set(network.input_shapes) - {"image", "scalar"})
-    if missing:
-        raise GalbaseError(
-            f"family {request.family} reads {' and '.join(missing)}, which training sets do not hold yet; families of "
-            "one image can be trained."
-        )
     pretrained = None if request.weights_path is None else load_backbone(network, Path(request.weights_path))
     scaler = LabelScaler.fit(sample.label[sample.rows("train")])
-    result = _fit(network, sample, recipe, scaler, request, on_epoch)
+    result, further = _fit(network, sample, recipe, learned, scaler, request, on_epoch)
     weights = weights_to_bytes(network)
     key = hashlib.sha256(weights).hexdigest()
     found = {part: _infer(network, sample, recipe, scaler, part, key) for part in ("train", "calibration", "test")}
@@ -133,13 +139,14 @@ def run_training(
         "n_parameter": network.n_parameter,
         "pretrained_sha256": pretrained,
         "images_per_second": result.images_per_second,
-        "stamps_from_cache": sample.n_cached,
+        "stamps_from_cache": None if sample.image is None else sample.n_cached,
         "seconds": {
             "load": loaded - start,
             "fit": result.seconds,
             "all": time.perf_counter() - start,
             "cpu": time.process_time() - cpu_start,
         },
+        **further,
     }
     model = NewModel(
         name=request.name,
@@ -166,34 +173,71 @@ def run_training(
 def load_sample(connection: Any, training_set: TrainingSet, recipe: Recipe, cache: Path | None = None) -> Sample:
     """Read labels, stamps and catalogue features of a training set; members on the seam are left out."""
     images, split = members(connection, training_set)
-    used = {
-        image.observation_id: (image.label, part) for image, part in zip(images, split, strict=True) if part in SPLITS
-    }
-    files = image_files(connection, list(used), training_set.preprocess_config_id)
-    loaded = load_inputs(files, training_set.preprocess, recipe, cache)
-    observation_id = loaded.observation_id
+    used = {image.observation_id: (image, part) for image, part in zip(images, split, strict=True) if part in SPLITS}
+    spectrum_of = {key: image.spectrum_observation_id for key, (image, _) in used.items()}
+    files = find_input(connection, spectrum_of, training_set.preprocess_config_id, recipe)
+    loaded = load_input(files, training_set.preprocess, recipe, cache)
+    found = [used[each] for each in loaded.observation_id]
+    predicted = [image.observation_id if recipe.kind != NONE else image.spectrum_observation_id for image, _ in found]
     return Sample(
-        observation_id=np.array(observation_id, dtype=np.int64),
-        split=np.array([used[each][1] for each in observation_id], dtype=np.str_),
-        label=np.array([used[each][0] for each in observation_id], dtype=np.float64),
+        observation_id=np.array(loaded.observation_id, dtype=np.int64),
+        predicted_id=np.array(predicted, dtype=np.int64),
+        split=np.array([part for _, part in found], dtype=np.str_),
+        block=sky_block([image.ra for image, _ in found], [image.dec for image, _ in found]),
+        label=np.array([image.label for image, _ in found], dtype=np.float64),
         image=loaded.image,
+        spectrum=loaded.spectrum,
         scalar=loaded.scalar,
-        feature=photometry(connection, observation_id),
+        feature=photometry(connection, loaded.observation_id),
         n_cached=loaded.n_cached,
     )
 
 
+def check_inputs(family: str, training_set: TrainingSet) -> None:
+    """Refuse a family that reads what the training set's members do not have, before anything is read.
+
+    Raises
+    ------
+    GalbaseError
+    """
+    wanted = learns_from(family)
+    unknown = sorted(wanted - {"image", "spectrum"})
+    if unknown:
+        raise GalbaseError(
+            f"family {family} reads {' and '.join(unknown)}, which training sets do not hold; families of images, of "
+            "spectra, and of both can be trained."
+        )
+    if "spectrum" in wanted and not training_set.selection.has_spectrum:
+        raise GalbaseError(
+            f"family {family} learns from spectra, and members of training set {training_set.name!r} of selection "
+            f"{training_set.selection.name} have none: create one with `galbase training-set create NAME --selection "
+            "mmlforgalam`."
+        )
+
+
+def recipes(request: TrainingRequest, training_set: TrainingSet) -> tuple[Recipe, Recipe]:
+    """Recipes of the model and of its training, before fitting; they differ where spectra are only learned from."""
+    of_model = reads(request.family)
+    bin_px = improved_bin_px(request.family, request.preset, training_set.preprocess.stamp_px)
+    model = recipe_of_mode(request.mode, of_model, bin_px)
+    return model, recipe_of_mode(request.mode, of_model | learns_from(request.family), bin_px)
+
+
 def network_options(request: TrainingRequest, training_set: TrainingSet, recipe: Recipe) -> dict[str, Any]:
     """Options the network is built with: the family's, and what training set and recipe decide."""
-    levels = {"n_level": len(LEVELS)} if request.mode == "improved" else {}
-    return {
-        **levels,
-        **request.options,
-        "properties": list(training_set.properties),
-        "size_px": training_set.preprocess.stamp_px,
-        "pixel_range": "uint8" if recipe.kind == "display" else "unit",
-        "n_scalar": recipe.n_scalar,
-    }
+    options: dict[str, Any] = {}
+    if request.mode == "improved":
+        options = {"n_level": len(LEVELS), **improved_options(request.family)}
+    options |= {**request.options, "properties": list(training_set.properties), "n_scalar": recipe.n_scalar}
+    if recipe.kind != NONE:
+        options["size_px"] = training_set.preprocess.stamp_px // recipe.bin_px
+        options["pixel_range"] = "uint8" if recipe.kind == "display" else "unit"
+    return options | spectrum_options(recipe)
+
+
+def spectrum_options(recipe: Recipe) -> dict[str, Any]:
+    """Options of a network that reads a recipe's spectra; none without."""
+    return {} if recipe.form is None else {"n_wave": recipe.form.n_wave, "n_channel": recipe.form.n_channel}
 
 
 def load_backbone(network: Network, path: Path) -> str:
@@ -218,24 +262,46 @@ def load_backbone(network: Network, path: Path) -> str:
 
 
 def _inputs(sample: Sample, recipe: Recipe, rows: npt.NDArray[np.intp]) -> dict[str, Float32]:
-    return recipe.inputs(sample.image[rows], sample.scalar[rows])
+    image, spectrum = (None if each is None else each[rows] for each in (sample.image, sample.spectrum))
+    return recipe.inputs(image, sample.scalar[rows, : recipe.n_scalar], spectrum)
 
 
 def _fit(
-    network: Network, sample: Sample, recipe: Recipe, scaler: LabelScaler, request: TrainingRequest,
+    network: Network, sample: Sample, recipe: Recipe, learned: Recipe, scaler: LabelScaler, request: TrainingRequest,
     on_epoch: OnEpoch | None,
-) -> TrainingResult:  # fmt: skip
+) -> tuple[TrainingResult, dict[str, Any]]:  # fmt: skip
+    """Fit the network; also returns what its family adds to the metrics."""
     parts = []
     for part in ("train", "validation"):
         rows = sample.rows(part)
         parts.append((_inputs(sample, recipe, rows), scaler.scale(sample.label[rows]).astype(np.float32)))
     config = training_config(request.family, request.mode, request.preset, request.epochs)
-    return fit(network, parts[0], parts[1], config, request.seed, on_epoch)
+    if not isinstance(network, FusedNetwork):
+        return fit(network, parts[0], parts[1], config, request.seed, on_epoch), {}
+    for (inputs, _), part in zip(parts, ("train", "validation"), strict=True):
+        if sample.spectrum is not None:
+            inputs["spectrum"] = sample.spectrum[sample.rows(part)]
+    teacher = network.first
+    if teacher is None:
+        options = {"properties": list(network.properties), "n_level": network.n_level, **spectrum_options(learned)}
+        teacher = build("mmlforgalam_m1", request.preset, options)
+    data = FusedData(parts[0], parts[1], sample.block[sample.rows("train")])
+    result, stages = fit_fused(network, teacher, data, config, request.seed, on_epoch)
+    further = {"stages": stages}
+    if network.first is None and sample.spectrum is not None:
+        to_feature = feature_model(teacher)
+        train, test = (
+            features(to_feature, {"spectrum": sample.spectrum[sample.rows(each)]}) for each in ("train", "test")
+        )
+        images = _inputs(sample, recipe, sample.rows("test"))["image"]
+        found = features(network.spectral, {"image": images})
+        further["simulated_feature"] = simulated_r2(found, test, train.mean(axis=0))
+    return result, further
 
 
 def _infer(network: Network, sample: Sample, recipe: Recipe, scaler: LabelScaler, part: str, key: str) -> Inference:
     rows = sample.rows(part)
-    ids = [int(each) for each in sample.observation_id[rows]]
+    ids = [int(each) for each in sample.predicted_id[rows]]
     return infer(network, scaler, _inputs(sample, recipe, rows), ids, key, recipe.n_turn)
 
 

@@ -49,7 +49,9 @@ class LabelledSky:
     Parameters
     ----------
     train_id, test_id : list of int
-        Observations.
+        Images.
+    test_predicted : list of int
+        Observations that the test members' predictions belong to: of a model of spectra, their spectra.
     train_label, test_label : (n, n_property) float64
     train_feature, test_feature : (n, n_feature) float64 or None
         `baselines.catalogue_features`; None without a catalogue.
@@ -61,6 +63,7 @@ class LabelledSky:
 
     train_id: list[int]
     test_id: list[int]
+    test_predicted: list[int]
     train_label: Array
     test_label: Array
     train_feature: Array | None
@@ -104,9 +107,13 @@ def labelled_sky(connection: psycopg.Connection[Any], model: ModelRecord) -> Lab
     n_train = len(part["train"])
     features = photometry(connection, part["train"] + part["test"])
     galaxy = np.array([image[each].galaxy_id for each in part["test"]], dtype=np.int64)
+    predicted = [
+        image[each].spectrum_observation_id if model.input_kind == "spectrum" else each for each in part["test"]
+    ]
     return LabelledSky(
         train_id=part["train"],
         test_id=part["test"],
+        test_predicted=[each for each in predicted if each is not None],
         train_label=np.array([image[each].label for each in part["train"]], dtype=np.float64),
         test_label=np.array([image[each].label for each in part["test"]], dtype=np.float64),
         train_feature=None if features is None else features[:n_train],
@@ -138,7 +145,7 @@ def reference_values(connection: psycopg.Connection[Any], name: str, galaxy: npt
 def stored_quantiles(
     connection: psycopg.Connection[Any], model: ModelRecord, property_id: int, observation_id: Sequence[int]
 ) -> dict[str, Array]:
-    """A model's stored quantiles of a property, in order of the observations, which are sorted.
+    """A model's stored quantiles of a property, in order of the observations.
 
     Raises
     ------
@@ -146,13 +153,14 @@ def stored_quantiles(
         If one has no prediction.
     """
     rows = connection.execute(
-        "SELECT q025, q05, q16, q50, q84, q95, q975 FROM archive.prediction WHERE model_id = %s AND property_id = %s "
-        "AND observation_id = ANY(%s) ORDER BY observation_id",
-        (model.model_id, property_id, list(observation_id)),
+        "SELECT q025, q05, q16, q50, q84, q95, q975 FROM archive.prediction "
+        "JOIN unnest(%s::bigint[]) WITH ORDINALITY w (observation_id, place) USING (observation_id) "
+        "WHERE model_id = %s AND property_id = %s ORDER BY w.place",
+        (list(observation_id), model.model_id, property_id),
     ).fetchall()
     if len(rows) != len(observation_id):
         raise GalbaseError(
-            f"{len(observation_id) - len(rows)} of {len(observation_id)} test images have no prediction of model "
+            f"{len(observation_id) - len(rows)} of {len(observation_id)} test members have no prediction of model "
             f"{model.name!r}; run `galbase refresh` first."
         )
     columns = np.array(rows, dtype=np.float64)

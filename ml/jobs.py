@@ -55,7 +55,11 @@ def train(config: Config, request: TrainingRequest, *, scheduler: str | None = N
     from dataclasses import replace
 
     from galbase.ml import backend
+    from galbase.ml.networks.build import reads
     from galbase.ml.request import request_config
+    from galbase.ml.training import n_part, training_config
+
+    reads(request.family)
 
     with connect(config) as connection:
         known = connection.execute("SELECT 1 FROM archive.model WHERE name = %s", (request.name,)).fetchone()
@@ -69,7 +73,8 @@ def train(config: Config, request: TrainingRequest, *, scheduler: str | None = N
     try:
         with cluster(scheduler) as client, progress("train", unit="epochs") as bar:
             if request.epochs is not None:
-                bar.total(request.epochs)
+                schedule = training_config(request.family, request.mode, request.preset, request.epochs)
+                bar.total(request.epochs * n_part(schedule, request.family))
             client.subscribe_topic(topic, lambda _event: bar.advance())
             where = placement(client, "auto", prefer_gpu=True)
             future = client.submit(train_task, url, replace(request, run_id=run_id), topic, cache, pure=False, **where)
@@ -126,7 +131,8 @@ def refresh(config: Config, *, scheduler: str | None = None, workers: int | None
     models = [each.model for each in plan(config)]
     judged = kept = 0
     step = step_named("preprocess")
-    for model in {each.preprocess_config_id: each for each in models}.values():
+    seeing = [each for each in models if each.input_kind != "spectrum"]
+    for model in {each.preprocess_config_id: each for each in seeing}.values():
         with progress("preprocess", unit="images") as bar:
             report = step(
                 config,

@@ -92,6 +92,8 @@ class ModelRecord:
     preprocess : PreprocessConfig
     training_set_id : int
     trained_on, weights_sha256, state : str
+    input_kind : str
+        ``image``, ``spectrum`` or ``image+spectrum``: what it reads.
     calibration : dict
         Scaler, recipe, conformal offsets, domain threshold and embedding_dim, plain values.
     property_id : dict of str to int
@@ -111,6 +113,7 @@ class ModelRecord:
     trained_on: str
     weights_sha256: str
     state: str
+    input_kind: str
     calibration: dict[str, Any]
     property_id: dict[str, int]
 
@@ -208,12 +211,13 @@ def register_model(connection: psycopg.Connection[Any], model: NewModel) -> int:
     }
     row = connection.execute(
         "INSERT INTO archive.model (name, family, mode, preset, options, code_version, preprocess_config_id, "
-        "training_set_id, trained_on, run_id, weights_sha256, metrics, calibration, state) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'candidate') RETURNING model_id",
+        "training_set_id, trained_on, run_id, weights_sha256, metrics, calibration, input_kind, state) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'candidate') RETURNING model_id",
         (
             model.name, model.family, model.mode, model.preset, json.dumps(dict(model.options)), CODE_VERSION,
             model.preprocess_config_id, model.training_set_id, model.trained_on, model.run_id,
             hashlib.sha256(model.weights).hexdigest(), json.dumps(dict(model.metrics)), json.dumps(calibration),
+            model.recipe.input_kind,
         ),
     ).fetchone()  # fmt: skip
     if row is None:
@@ -310,7 +314,7 @@ def read_artifact(connection: psycopg.Connection[Any], model_id: int, name: str)
 
 _RECORD = (
     "SELECT m.model_id, m.name, m.family, m.mode, m.preset, m.options, m.preprocess_config_id, c.name, c.parameters, "
-    "m.training_set_id, m.trained_on, m.weights_sha256, m.state, m.calibration, "
+    "m.training_set_id, m.trained_on, m.weights_sha256, m.state, m.input_kind, m.calibration, "
     "(SELECT jsonb_object_agg(p.name, p.property_id) FROM archive.model_property mp JOIN archive.property p "
     "USING (property_id) WHERE mp.model_id = m.model_id) "
     "FROM archive.model m JOIN archive.preprocess_config c USING (preprocess_config_id) "
@@ -339,23 +343,21 @@ def find_model(connection: psycopg.Connection[Any], name: str) -> ModelRecord:
 
 def kept_models(connection: psycopg.Connection[Any]) -> list[ModelRecord]:
     """Models whose results are kept up to date: candidates and those that serve."""
-    rows = connection.execute(
-        _RECORD + "WHERE m.state IN ('candidate', 'current') AND m.input_kind = 'image' ORDER BY m.model_id"
-    ).fetchall()
+    rows = connection.execute(_RECORD + "WHERE m.state IN ('candidate', 'current') ORDER BY m.model_id").fetchall()
     return [_record(row) for row in rows]
 
 
 def _record(row: Sequence[Any]) -> ModelRecord:
-    options, numbers = row[5], row[14] or {}
+    options, numbers = row[5], row[15] or {}
     missing = [name for name in options["properties"] if name not in numbers]
     if missing:
         raise GalbaseError(f"property {missing[0]!r} of model {row[1]!r} is not registered; run `galbase db upgrade`.")
-    number, name, family, mode, preset, _, config_id, config_name, parameters, *rest = row[:14]
-    training_set_id, trained_on, weights_sha256, state, calibration = rest
+    number, name, family, mode, preset, _, config_id, config_name, parameters, *rest = row[:15]
+    training_set_id, trained_on, weights_sha256, state, input_kind, calibration = rest
     return ModelRecord(
         number, name, family, mode, preset, options, config_id, config_name, PreprocessConfig.from_dict(parameters),
-        training_set_id, trained_on, weights_sha256, state, calibration,
-        {each: int(numbers[each]) for each in options["properties"]},
+        training_set_id, trained_on, weights_sha256, state, input_kind,
+        calibration, {each: int(numbers[each]) for each in options["properties"]},
     )  # fmt: skip
 
 

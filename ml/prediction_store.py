@@ -11,8 +11,8 @@ import numpy as np
 from psycopg import sql
 
 from galbase.ml.calibration import LEVELS
-from galbase.ml.dataset import image_files, load_inputs
 from galbase.ml.inference import Inference, infer
+from galbase.ml.model_input import find_input, load_input
 from galbase.ml.model_store import LoadedModel, ModelRecord
 from galbase.schema.bulk import upsert
 from galbase.schema.flags import PredictionFlag, PreprocessFlag
@@ -33,28 +33,28 @@ EMBEDDING_COLUMNS = ("model_id", "observation_id", "source_id", "vec", "flag", "
 
 # PostgreSQL writes the hash both for the list of stale rows and for the rows that are written.
 _WANTED = sql.SQL(
-    "left(encode(sha256(convert_to(p.input_hash || '|' || %(weights)s::text || '|' || %(calibration)s::text || '|' || "
-    "%(version)s::text, 'UTF8')), 'hex'), 32)"
+    "left(encode(sha256(convert_to(o.content_hash || '|' || %(weights)s::text || '|' || %(calibration)s::text || '|' "
+    "|| %(version)s::text, 'UTF8')), 'hex'), 32)"
 )
-_IMAGES = sql.SQL(
-    "archive.observation o JOIN archive.image i USING (observation_id) "
-    "JOIN archive.preprocess p ON p.observation_id = o.observation_id AND p.preprocess_config_id = %(config_id)s "
+_INPUTS = sql.SQL(
+    "api.model_input(%(model_id)s) o "
     "LEFT JOIN archive.embedding e ON e.model_id = %(model_id)s AND e.observation_id = o.observation_id"
 )
-# A row without a verdict to keep it must have no prediction; others must have all the wanted ones, of this source.
+# A row that is not wanted must have no prediction; others must have all the wanted ones, of this source. Images
+# without a verdict are neither.
 _IS_STALE = sql.SQL(
-    "CASE WHEN p.kept THEN e.input_hash IS DISTINCT FROM {wanted} OR e.source_id IS DISTINCT FROM o.source_id "
+    "CASE WHEN o.is_wanted THEN e.input_hash IS DISTINCT FROM {wanted} OR e.source_id IS DISTINCT FROM o.source_id "
     "OR (SELECT count(*) FROM archive.prediction q WHERE q.model_id = %(model_id)s "
     "AND q.observation_id = o.observation_id AND q.property_id = ANY(%(properties)s) AND q.input_hash = {wanted} "
     "AND q.source_id IS NOT DISTINCT FROM o.source_id) < cardinality(%(properties)s) "
-    "ELSE e.observation_id IS NOT NULL OR EXISTS (SELECT FROM archive.prediction q "
-    "WHERE q.model_id = %(model_id)s AND q.observation_id = o.observation_id) END"
+    "WHEN NOT o.is_wanted THEN e.observation_id IS NOT NULL OR EXISTS (SELECT FROM archive.prediction q "
+    "WHERE q.model_id = %(model_id)s AND q.observation_id = o.observation_id) ELSE false END"
 ).format(wanted=_WANTED)
 
 
 @dataclass(frozen=True)
 class UnitReport:
-    """What a unit did: images brought up to date, and of these, images whose obsolete predictions were removed."""
+    """What a unit did: observations brought up to date, and of these, those whose obsolete predictions were removed."""
 
     n_row: int = 0
     n_removed: int = 0
@@ -68,24 +68,26 @@ class UnitReport:
 class _Row:
     observation_id: int
     source_id: int | None
+    spectrum_observation_id: int | None
     kept: bool
     preprocess_flag: int
     pixel_scale_known: bool
     simulated: bool
     in_training_set: bool
-    wanted_hash: str
+    wanted_hash: str | None
 
 
 def stale_units(connection: psycopg.Connection[Any], model: ModelRecord) -> list[StaleUnit]:
-    """Units with images whose prediction by this model is missing, outdated or no longer wanted.
+    """Units with observations whose prediction by this model is missing, outdated or no longer wanted.
 
-    A prediction is current if it was computed from the current verdict and pixels, by these weights and calibration,
-    and belongs to the image's present source. Images without a verdict are preprocessing's to find.
+    A prediction is current if it was computed from the current verdict, pixels and spectrum, by these weights and
+    calibration, and belongs to the observation's present source. Which observations a model predicts, and with which
+    spectrum, is what ``api.model_input`` says. Images without a verdict are preprocessing's to find.
     """
     query = sql.SQL(
         "SELECT o.data_file_id, min(o.row_index), max(o.row_index) + 1, count(*) FROM {} WHERE {} "
         "GROUP BY o.data_file_id, o.row_index / %(unit_rows)s ORDER BY 1, 2"
-    ).format(_IMAGES, _IS_STALE)
+    ).format(_INPUTS, _IS_STALE)
     rows = connection.execute(query, {**_parameters(model), "unit_rows": UNIT_ROWS}).fetchall()
     return [StaleUnit(int(a), int(b), int(c), int(d)) for a, b, c, d in rows]
 
@@ -93,7 +95,7 @@ def stale_units(connection: psycopg.Connection[Any], model: ModelRecord) -> list
 def predict_unit(
     connection: psycopg.Connection[Any], unit: WorkUnit, model: LoadedModel, cache: Path | None = None
 ) -> UnitReport:
-    """Predict a unit's stale images and write all of it in one transaction.
+    """Predict a unit's stale observations and write all of it in one transaction.
 
     Parameters
     ----------
@@ -116,9 +118,10 @@ def predict_unit(
     with connection.transaction():
         rows = _stale_rows(connection, unit, record)
         wanted = {row.observation_id: row for row in rows if row.kept}
-        files = image_files(connection, list(wanted), record.preprocess_config_id)
-    loaded = load_inputs(files, record.preprocess, model.recipe, cache)
-    ids, inputs = loaded.observation_id, model.recipe.inputs(loaded.image, loaded.scalar)
+        spectrum_of = {row.observation_id: row.spectrum_observation_id for row in wanted.values()}
+        files = find_input(connection, spectrum_of, record.preprocess_config_id, model.recipe)
+    loaded = load_input(files, record.preprocess, model.recipe, cache)
+    ids, inputs = loaded.observation_id, model.recipe.inputs(loaded.image, loaded.scalar, loaded.spectrum)
     found = infer(model.network, model.scaler, inputs, ids, record.weights_sha256, model.recipe.n_turn)
     outside = model.domain.outside(found.embedding)
     flags = [_flag(wanted[each], record, bool(far)) for each, far in zip(ids, outside, strict=True)]
@@ -137,7 +140,6 @@ def predict_unit(
 def _parameters(model: ModelRecord) -> dict[str, Any]:
     return {
         "model_id": model.model_id,
-        "config_id": model.preprocess_config_id,
         "weights": model.weights_sha256,
         "calibration": model.calibration_hash(),
         "version": str(ALGORITHM_VERSION),
@@ -147,15 +149,14 @@ def _parameters(model: ModelRecord) -> dict[str, Any]:
 
 def _stale_rows(connection: psycopg.Connection[Any], unit: WorkUnit, model: ModelRecord) -> list[_Row]:
     query = sql.SQL(
-        "SELECT o.observation_id, o.source_id, p.kept, p.flag, i.pixel_scale_arcsec IS NOT NULL, r.simulated, "
-        "EXISTS (SELECT 1 FROM archive.training_member t WHERE t.training_set_id = %(training_set_id)s "
-        "AND t.split IN ('train', 'validation', 'calibration') AND (t.observation_id = o.observation_id "
-        "OR t.galaxy_id = m.galaxy_id)), {} "
-        "FROM {} JOIN archive.data_release r ON r.release_id = o.release_id "
-        "LEFT JOIN archive.galaxy_member m ON m.source_id = o.source_id "
+        "SELECT o.observation_id, o.source_id, o.spectrum_observation_id, o.is_wanted, o.preprocess_flag, "
+        "o.pixel_scale_known, o.simulated, EXISTS (SELECT 1 FROM archive.training_member t "
+        "WHERE t.training_set_id = %(training_set_id)s AND t.split IN ('train', 'validation', 'calibration') "
+        "AND (t.observation_id = o.observation_id OR t.spectrum_observation_id = o.observation_id "
+        "OR t.galaxy_id = m.galaxy_id)), {} FROM {} LEFT JOIN archive.galaxy_member m ON m.source_id = o.source_id "
         "WHERE o.data_file_id = %(file)s AND o.row_index >= %(start)s AND o.row_index < %(stop)s AND {} "
         "ORDER BY o.row_index"
-    ).format(_WANTED, _IMAGES, _IS_STALE)
+    ).format(_WANTED, _INPUTS, _IS_STALE)
     parameters = {
         **_parameters(model),
         "training_set_id": model.training_set_id,

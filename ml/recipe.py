@@ -1,9 +1,9 @@
-"""What a network is shown of an image: the recipe from pixels and target to its inputs."""
+"""What a network is shown of an image, a spectrum, or both: the recipe from pixels and target to its inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from galbase.ingest.preprocess.config import PreprocessConfig
 from galbase.ingest.preprocess.ellipse import Ellipse
+from galbase.ingest.preprocess.spectrum import SpectrumForm, spectrum_form
 from galbase.ingest.preprocess.stamp import FramedTarget, frame_target, masked_stamp
 from galbase.ingest.preprocess.stretch import BAND_SCALE, OFFSET, SOFTENING, WAVELENGTH_ORDER
 from galbase.schema.errors import UsageError
 
-KINDS = ("display", "flux")
+NONE = "none"
+KINDS = ("display", "flux", NONE)
 FLUX_SOFTENING = 0.01  # nanomaggies a pixel, near the pixel noise of the Legacy Survey's g and r
 TOTAL_SOFTENING = 1.0  # nanomaggies: magnitude 22.5
 APERTURE_RADIUS_PX = 1.5 / 0.262  # the 3 arcsec fibre on Legacy Survey pixels
@@ -31,42 +33,93 @@ class Recipe:
     kind : str
         ``display``: the masked stamp of display colours, 0-255, as published. ``flux``: asinh of the masked fluxes
         (Lupton, Gunn & Szalay 1999, AJ 118, 1406), which neither saturate nor mix the bands, and as scalars the
-        asinh of the flux of each band within the mask and within 3 arcsec.
+        asinh of the flux of each band within the mask and within 3 arcsec. ``none``: no image.
     scalar_mean, scalar_std : tuple of float
         What the scalars are centred and divided by, fitted on the training split; empty where there are none.
+    spectrum : str
+        A key of `ingest.preprocess.spectrum.FORMS`, or ``none``. Its scalars follow the image's.
+    bin_px : int
+        Side in pixels of the squares that fluxes are added up in before the stretch; 1 for none.
     """
 
     kind: str
     scalar_mean: tuple[float, ...] = ()
     scalar_std: tuple[float, ...] = ()
+    spectrum: str = NONE
+    bin_px: int = 1
+
+    @property
+    def form(self) -> SpectrumForm | None:
+        """Grid and planes of its spectrum; None without one."""
+        return None if self.spectrum == NONE else spectrum_form(self.spectrum)
+
+    @property
+    def n_image_scalar(self) -> int:
+        """Number of scalars of the image."""
+        return 2 * 3 if self.kind == "flux" else 0
 
     @property
     def n_scalar(self) -> int:
         """Number of scalar inputs."""
-        return 0 if self.kind == "display" else 2 * 3
+        return self.n_image_scalar + (0 if self.form is None else self.form.n_scalar)
+
+    @property
+    def input_kind(self) -> str:
+        """``image``, ``spectrum`` or ``image+spectrum``: whose values a model with this recipe predicts."""
+        return "+".join(name for name, each in (("image", self.kind), ("spectrum", self.spectrum)) if each != NONE)
 
     @property
     def n_turn(self) -> int:
         """Symmetries of the square that predictions are averaged over; 1 for none, as published."""
-        return 1 if self.kind == "display" else 8
+        return 8 if self.kind == "flux" else 1
 
     def fitted(self, scalar: npt.NDArray[np.float32]) -> Recipe:
         """The recipe with its scaling fitted on the raw scalars ``(n, n_scalar)`` of the training split."""
         if not self.n_scalar:
             return self
         deviation = np.maximum(scalar.std(axis=0, dtype=np.float64), 1e-6)
-        return Recipe(self.kind, tuple(scalar.mean(axis=0, dtype=np.float64).tolist()), tuple(deviation.tolist()))
+        mean = scalar.mean(axis=0, dtype=np.float64)
+        return replace(self, scalar_mean=tuple(mean.tolist()), scalar_std=tuple(deviation.tolist()))
 
-    def inputs(self, image: Stamp, scalar: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
-        """Network inputs from images ``(n, side, side, 3)`` and raw scalars ``(n, n_scalar)`` of `prepare`."""
-        if not self.n_scalar:
-            return {"image": image}
-        scaled = (scalar - np.asarray(self.scalar_mean)) / np.asarray(self.scalar_std)
-        return {"image": image, "scalar": scaled.astype(np.float32)}
+    def inputs(
+        self,
+        image: Stamp | None,
+        scalar: npt.NDArray[np.float32],
+        spectrum: npt.NDArray[np.float32] | None = None,
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Network inputs of n rows.
+
+        Parameters
+        ----------
+        image : (n, side, side, 3) float32 or None
+            Of `prepare`; None if the recipe has no image.
+        scalar : (n, n_scalar) float32
+            Raw, the image's before the spectrum's.
+        spectrum : (n, n_wave, n_channel) float32 or None
+            Of `ingest.preprocess.spectrum.prepare_spectrum`.
+        """
+        found: dict[str, npt.NDArray[np.float32]] = {}
+        for name, kind, values in (("image", self.kind, image), ("spectrum", self.spectrum, spectrum)):
+            if kind != NONE:
+                if values is None:
+                    raise UsageError(f"this model reads {self.input_kind}, and no {name} is given.")
+                found[name] = values
+        if self.n_scalar:
+            scaled = (scalar - np.asarray(self.scalar_mean)) / np.asarray(self.scalar_std)
+            found["scalar"] = scaled.astype(np.float32)
+        return found
 
     def to_mapping(self) -> dict[str, Any]:
-        """Plain values for a JSON column."""
-        return {"kind": self.kind, "scalar_mean": list(self.scalar_mean), "scalar_std": list(self.scalar_std)}
+        """Plain values for a JSON column; what images alone do not need is left out where it is not used."""
+        further: dict[str, Any] = {"spectrum": self.spectrum} if self.spectrum != NONE else {}
+        if self.bin_px != 1:
+            further["bin_px"] = self.bin_px
+        return {
+            "kind": self.kind,
+            "scalar_mean": list(self.scalar_mean),
+            "scalar_std": list(self.scalar_std),
+            **further,
+        }
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Recipe:
@@ -79,12 +132,33 @@ class Recipe:
         """
         if values["kind"] not in KINDS:
             raise UsageError(f"no input recipe {values['kind']!r}; use one of {', '.join(KINDS)}.")
-        return cls(values["kind"], tuple(values["scalar_mean"]), tuple(values["scalar_std"]))
+        spectrum = str(values.get("spectrum", NONE))
+        if spectrum != NONE:
+            spectrum_form(spectrum)
+        return cls(
+            values["kind"], tuple(values["scalar_mean"]), tuple(values["scalar_std"]), spectrum,
+            int(values.get("bin_px", 1)),
+        )  # fmt: skip
 
 
-def recipe_of_mode(mode: str) -> Recipe:
-    """The recipe before fitting: ``display`` as published, ``flux`` improved."""
-    return Recipe("display" if mode == "as-published" else "flux")
+def recipe_of_mode(mode: str, reads: frozenset[str] = frozenset({"image"}), bin_px: int = 1) -> Recipe:
+    """The recipe before fitting: ``display`` and ``minmax`` as published, ``flux`` and ``rest`` improved.
+
+    Parameters
+    ----------
+    mode : str
+        ``as-published`` or ``improved``.
+    reads : frozenset of str
+        ``image``, ``spectrum`` or both.
+    bin_px : int
+        As of `Recipe`, for fluxes; display colours are shown as they are.
+    """
+    published = mode == "as-published"
+    return Recipe(
+        ("display" if published else "flux") if "image" in reads else NONE,
+        spectrum=("minmax" if published else "rest") if "spectrum" in reads else NONE,
+        bin_px=1 if published or "image" not in reads else bin_px,
+    )
 
 
 def prepare(
@@ -117,8 +191,25 @@ def prepare_target(
     aperture = np.hypot(offset[:, None], offset[None, :]) <= APERTURE_RADIUS_PX
     totals = [flux.sum(axis=(0, 1), dtype=np.float64), flux[aperture].sum(axis=0, dtype=np.float64)]
     scalar = np.arcsinh(np.concatenate(totals) / (2 * TOTAL_SOFTENING))
-    image = np.asarray(np.arcsinh(flux / np.float32(FLUX_SOFTENING)) / np.float32(4), np.float32)
+    image = np.asarray(np.arcsinh(binned(flux, recipe.bin_px) / np.float32(FLUX_SOFTENING)) / np.float32(4), np.float32)
     return image, scalar.astype(np.float32)
+
+
+def binned(flux: Stamp, side: int) -> Stamp:
+    """Fluxes ``(ny, nx, n_band)`` added up in squares of `side` pixels; what is left over at the far edges is cut off.
+
+    Raises
+    ------
+    UsageError
+        If a square is larger than the image.
+    """
+    if side == 1:
+        return flux
+    ny, nx = flux.shape[0] // side, flux.shape[1] // side
+    if side < 1 or not ny or not nx:
+        raise UsageError(f"pixels cannot be added up in squares of {side} on an image of {flux.shape[:2]}.")
+    squares = flux[: ny * side, : nx * side].reshape(ny, side, nx, side, -1)
+    return np.asarray(squares.sum(axis=(1, 3)), np.float32)
 
 
 def _fluxes(target: FramedTarget) -> Stamp:

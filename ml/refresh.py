@@ -74,7 +74,9 @@ def plan(config: Config) -> list[ModelPlan]:
 
 
 def n_unjudged(config: Config, model: ModelRecord) -> int:
-    """Number of images that lack a current verdict of the model's preprocessing."""
+    """Number of images that lack a current verdict of the model's preprocessing; 0 for a model that reads none."""
+    if model.input_kind == "spectrum":
+        return 0
     return int(step_named("preprocess_stale")(config, release=None, preprocess=model.preprocess))
 
 

@@ -21,6 +21,8 @@ Inputs = dict[str, npt.NDArray[np.float32]]
 OnEpoch = Callable[[int, dict[str, float]], None]
 _STEP_EPOCHS = 10
 _HUBER_DELTA = 0.001
+IN_PARTS = frozenset({"mmlforgalam_fused", "mmlforgalam_simulated"})
+N_FOLD = 3
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class TrainingConfig:
         Keep the weights of the best epoch instead of the last.
     augment : bool
         Random symmetry of the square on each batch.
+    n_fold : int
+        Parts of the training sky whose spectral features come from networks that did not see them, in the families
+        that are trained in parts (`fused_training`); 0 for features of the rows that were fitted, as published.
     """
 
     epochs: int = 50
@@ -59,6 +64,7 @@ class TrainingConfig:
     min_delta: float = 0.005
     restore_best: bool = False
     augment: bool = False
+    n_fold: int = 0
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for a JSON column."""
@@ -74,6 +80,8 @@ _PUBLISHED = {
     "mmlforgalam_m1": _STARS,
     "mmlforgalam_m3": _STARS,
     "mmlforgalam_m4": _STARS,
+    "mmlforgalam_fused": _STARS,
+    "mmlforgalam_simulated": _STARS,
     "galnet": TrainingConfig(learning_rate=1e-3, loss="huber", patience=50),
 }
 
@@ -113,7 +121,17 @@ def training_config(family: str, mode: str, preset: str, epochs: int | None = No
             restore_best=True,
             augment=improved,
         )
+    if improved and family in IN_PARTS:
+        base = replace(base, n_fold=N_FOLD)
     return base if epochs is None else replace(base, epochs=epochs)
+
+
+def n_part(config: TrainingConfig, family: str) -> int:
+    """How many networks a training fits one after the other: 1, or those of `fused_training`."""
+    if family not in IN_PARTS:
+        return 1
+    drawn = 1 + config.n_fold
+    return drawn * (2 if family == "mmlforgalam_simulated" else 1) + (1 if config.n_fold else 2)
 
 
 def _loss(config: TrainingConfig, n_level: int) -> Any:

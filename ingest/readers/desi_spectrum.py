@@ -97,8 +97,8 @@ def read_desi_spectra(path: Path) -> SpectrumFile:
     )  # fmt: skip
 
 
-def read_desi_pixels(path: Path, row: int) -> SpectrumPixels:
-    """One spectrum of a file, its arms put together.
+def read_desi_pixels(path: Path, rows: Sequence[int]) -> list[SpectrumPixels]:
+    """Spectra of a file, each with its arms put together; the file is read once.
 
     Raises
     ------
@@ -109,11 +109,15 @@ def read_desi_pixels(path: Path, row: int) -> SpectrumPixels:
         names = [hdu.name.upper() for hdu in hdus]
         arms = _arms(hdus, names, path.name)
     n_row = len(arms[0][1])
-    if not 0 <= row < n_row:
-        raise GalbaseError(f"{path.name} has {n_row} spectra; row {row} was asked for. Ingest the file again.")
-    one = [(wave, flux[row : row + 1], ivar[row : row + 1]) for wave, flux, ivar in arms]
-    wave, flux, ivar = combine_arms(one, path.name)
-    return SpectrumPixels(wave, flux[0], ivar[0], is_vacuum=True, flux_unit=FLUX_UNIT)
+    missing = [row for row in rows if not 0 <= row < n_row]
+    if missing:
+        raise GalbaseError(f"{path.name} has {n_row} spectra; row {missing[0]} was asked for. Ingest the file again.")
+    chosen = list(rows)
+    wave, flux, ivar = combine_arms([(wave, flux[chosen], ivar[chosen]) for wave, flux, ivar in arms], path.name)
+    return [
+        SpectrumPixels(wave, flux[place], ivar[place], is_vacuum=True, flux_unit=FLUX_UNIT)
+        for place in range(len(chosen))
+    ]
 
 
 def combine_arms(

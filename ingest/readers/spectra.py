@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -93,10 +94,30 @@ def read_pixels(path: Path, format: str, row: int, wave_min_vacuum: float) -> Sp
     GalbaseError
         If the file is damaged or has no such row.
     """
+    return read_pixel_rows(path, format, [row], wave_min_vacuum)[0]
+
+
+def read_pixel_rows(path: Path, format: str, rows: Sequence[int], wave_min_vacuum: float) -> list[SpectrumPixels]:
+    """Read spectra of a file that was loaded as `format`, all of them in one go.
+
+    Parameters
+    ----------
+    path, format, wave_min_vacuum
+        As of `read_pixels`; the spectra of a file have one axis of wavelengths.
+    rows : sequence of int
+        Rows of the file.
+
+    Raises
+    ------
+    GalbaseError
+        If the file is damaged or has no such row.
+    """
     if format == desi_spectrum.FORMAT:
-        return desi_spectrum.read_desi_pixels(path, row)
+        return desi_spectrum.read_desi_pixels(path, rows)
     if format != spectrum_stack.FORMAT:
-        return sdss_spectrum.read_spectrum_pixels(path)
-    pixels = spectrum_stack.read_stack_pixels(path, row, "vacuum")
+        return [sdss_spectrum.read_spectrum_pixels(path)] * len(rows)
     # Air shortens wavelengths by 2.8e-4.
-    return replace(pixels, is_vacuum=abs(pixels.wave_angstrom[0] / wave_min_vacuum - 1) < 1e-5)
+    return [
+        replace(pixels, is_vacuum=abs(pixels.wave_angstrom[0] / wave_min_vacuum - 1) < 1e-5)
+        for pixels in spectrum_stack.read_stack_pixels(path, rows, "vacuum")
+    ]

@@ -90,14 +90,18 @@ def read_stack(path: Path, wavelengths_in: str | None = None) -> SpectrumFile:
     )  # fmt: skip
 
 
-def read_stack_pixels(path: Path, row: int, wavelengths_in: str | None = None) -> SpectrumPixels:
-    """One spectrum of such a file, its wavelengths as the file has them; errors as in `read_stack`."""
+def read_stack_pixels(path: Path, rows: Sequence[int], wavelengths_in: str | None = None) -> list[SpectrumPixels]:
+    """Spectra of such a file, which is read once, their wavelengths as the file has them; errors as in `read_stack`."""
     with open_whole(path) as hdus:
         wave, vacuum, flux, ivar, header = _read(hdus, path.name, wavelengths_in)
     flux, ivar = np.atleast_2d(flux), np.atleast_2d(ivar)
-    if not 0 <= row < len(flux):
-        raise GalbaseError(f"{path.name} has {len(flux)} spectra; row {row} was asked for. Ingest the file again.")
-    return SpectrumPixels(wave, flux[row], ivar[row], vacuum, text(header.get("BUNIT")))
+    missing = [row for row in rows if not 0 <= row < len(flux)]
+    if missing:
+        raise GalbaseError(
+            f"{path.name} has {len(flux)} spectra; row {missing[0]} was asked for. Ingest the file again."
+        )
+    unit = text(header.get("BUNIT"))
+    return [SpectrumPixels(wave, flux[row], ivar[row], vacuum, unit) for row in rows]
 
 
 def _read(hdus: Any, file: str, wavelengths_in: str | None) -> tuple[Floats, bool, Floats, Floats, Any]:

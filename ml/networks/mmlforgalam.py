@@ -39,6 +39,7 @@ _SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple
 }
 _FUSED = {"tiny": (64, 64, 32, 32), "small": (512, 256, 128, 64), "paper": (2048, 1024, 512, 128)}
 _L2 = 1e-3
+_M2_LEAST_PX = 46
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,13 @@ class SpectrumOptions(ImageOptions):
 
     Parameters
     ----------
-    n_wave : int
-        Bins of the spectrum: 4171 of 1 Angstrom from 3830 to 8000, as published.
+    n_wave, n_channel : int
+        Points of the spectrum: 4171, every Angstrom from 3830 to 8000, as published; and values at each, 1.
     """
 
     properties: tuple[str, ...] = PROPERTIES
     n_wave: int = N_WAVE
+    n_channel: int = 1
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,15 @@ class FusionOptions(ImageOptions):
         Tokens into which either feature is cut; 1 as published.
     n_head : int
         Heads of the attention.
+    shortcut : bool
+        Give both features to the outputs themselves, beside what attention and dense layers make of them; not so as
+        published, where the normalisation takes away how strong a spectrum's features are.
     """
 
     properties: tuple[str, ...] = PROPERTIES
     n_token: int = 1
     n_head: int = 8
+    shortcut: bool = False
 
 
 def feature_width(preset: str) -> int:
@@ -96,7 +102,7 @@ def build_m1(preset: str, options: Mapping[str, Any]) -> Network:
     check_preset("MMLforGalAM", preset)
     chosen = SpectrumOptions.from_mapping("MMLforGalAM's M1", options)
     widths, _, dense, _, _ = _SIZES[preset]
-    spectrum = layers.Input((chosen.n_wave, 1), name="spectrum")
+    spectrum = layers.Input((chosen.n_wave, chosen.n_channel), name="spectrum")
     maps = spectrum
     penalty = keras.regularizers.L2(_L2)
     for block, width in enumerate(widths):
@@ -121,6 +127,11 @@ def build_m2(preset: str, options: Mapping[str, Any]) -> Any:
     """
     check_preset("MMLforGalAM", preset)
     chosen = StarsImageOptions.from_mapping("MMLforGalAM's M2", options)
+    if chosen.size_px < _M2_LEAST_PX:
+        raise UsageError(
+            f"M2 halves its image four times and needs {_M2_LEAST_PX} pixels, not {chosen.size_px}; make larger stamps "
+            "(--option stamp_px=128)."
+        )
     _, widths, spectral, dense, _ = _SIZES[preset]
     image = layers.Input((chosen.size_px, chosen.size_px, chosen.n_band), name="image")
     maps = scaled(image, chosen)
@@ -180,7 +191,12 @@ def build_m4(preset: str, options: Mapping[str, Any]) -> Network:
     fused = layers.Add(name="residual")([attention(asks, answers), asks])
     fused = layers.LayerNormalization(name="norm")(layers.Reshape((width,), name="fused")(fused))
     feature = layers.Dropout(0.2, name="fused_dropout")(fused)
-    for index, dense in enumerate(_FUSED[preset]):
+    # The last dense layer reads the scalars, where there are some: then it is the head's.
+    widths = _FUSED[preset][:-1] if chosen.n_scalar else _FUSED[preset]
+    for index, dense in enumerate(widths):
         feature = layers.Dense(dense, activation="relu", name=f"dense{index}")(feature)
+    if chosen.shortcut:
+        feature = layers.Concatenate(name="shortcut")([feature, spectral, image])
     inputs = {"spectral_feature": spectral, "image_feature": image}
-    return feature_network("mmlforgalam_m4", inputs, feature, chosen, width=None, dropout=0.2)
+    last = _FUSED[preset][-1] if chosen.n_scalar else None
+    return feature_network("mmlforgalam_m4", inputs, feature, chosen, width=last, dropout=0.2)

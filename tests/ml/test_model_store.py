@@ -249,7 +249,7 @@ def test_evaluation_and_report_of_stored_predictions(trained: tuple[Any, dict[st
     archive, result = trained
     with archive.connect() as connection:
         record = find_model(connection, MODEL)
-        with pytest.raises(GalbaseError, match="test images have no prediction"):
+        with pytest.raises(GalbaseError, match="test members have no prediction"):
             evaluate(connection, record)
     # No refresh: it would judge the images anew, whose verdicts are made up here.
     with cluster(None) as client:

@@ -1,0 +1,89 @@
+-- What a model reads. An image is read where its preprocessing keeps it; a spectrum where it covers 3830 to 8000 Angstrom,
+-- and, for networks that look at wavelengths at rest, where its redshift is known and without a warning. A model of both
+-- reads the image with one spectrum of the same galaxy, and its prediction belongs to the image; without a spectrum there
+-- is none, and nothing else takes its place.
+CREATE OR REPLACE VIEW api.spectrum_input AS
+SELECT o.observation_id, o.source_id, o.release_id, o.data_file_id, o.row_index, r.priority, r.simulated,
+       s.wave_min_angstrom <= 3830 AND s.wave_max_angstrom >= 8000 AS is_covered,
+       s.z > -1 AND coalesce(s.z_warning, 0) = 0 IS TRUE AS has_redshift,
+       coalesce(f.sha256, f.chunk_sha256) || ' ' || o.row_index || ' ' || coalesce(s.z::text, '') AS content_hash,
+       greatest(o.modified_at, f.modified_at) AS changed_at
+FROM archive.observation o
+JOIN archive.spectrum s ON s.observation_id = o.observation_id
+JOIN archive.data_file f ON f.data_file_id = o.data_file_id
+JOIN archive.data_release r ON r.release_id = o.release_id
+WHERE o.kind = 'spectrum';
+COMMENT ON VIEW api.spectrum_input IS 'Spectra as networks read them, and which can be read.';
+COMMENT ON COLUMN api.spectrum_input.observation_id IS 'The spectrum [ucd: meta.id;meta.main]';
+COMMENT ON COLUMN api.spectrum_input.source_id IS 'Source that it is of [ucd: meta.id]';
+COMMENT ON COLUMN api.spectrum_input.release_id IS 'Number of its release [ucd: meta.id]';
+COMMENT ON COLUMN api.spectrum_input.data_file_id IS 'Number of its file [ucd: meta.id]';
+COMMENT ON COLUMN api.spectrum_input.row_index IS 'Row in the file, counted from 0 [ucd: meta.number]';
+COMMENT ON COLUMN api.spectrum_input.priority IS 'Priority of its release, lowest first [ucd: meta.code]';
+COMMENT ON COLUMN api.spectrum_input.simulated IS 'Whether it is simulated [ucd: meta.code]';
+COMMENT ON COLUMN api.spectrum_input.is_covered IS 'Whether it covers 3830 to 8000 Angstrom, observed [ucd: meta.code]';
+COMMENT ON COLUMN api.spectrum_input.has_redshift IS
+    'Whether its redshift is known and without a warning [ucd: meta.code]';
+COMMENT ON COLUMN api.spectrum_input.content_hash IS 'Its file''s hash, its row and its redshift [ucd: meta.id]';
+COMMENT ON COLUMN api.spectrum_input.changed_at IS 'When it was last written [ucd: time]';
+
+CREATE OR REPLACE FUNCTION api.model_input(model_id bigint)
+RETURNS TABLE (
+    observation_id bigint, source_id bigint, release_id bigint, data_file_id bigint, row_index bigint,
+    spectrum_observation_id bigint, is_wanted boolean, content_hash text, preprocess_flag bigint,
+    pixel_scale_known boolean, simulated boolean, changed_at timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT o.observation_id, o.source_id, o.release_id, o.data_file_id, o.row_index, NULL::bigint, p.kept,
+           p.input_hash, p.flag, i.pixel_scale_arcsec IS NOT NULL, r.simulated, p.modified_at
+    FROM archive.model m
+    JOIN archive.observation o ON o.kind = 'image'
+    JOIN archive.image i ON i.observation_id = o.observation_id
+    JOIN archive.data_release r ON r.release_id = o.release_id
+    LEFT JOIN archive.preprocess p
+           ON p.observation_id = o.observation_id AND p.preprocess_config_id = m.preprocess_config_id
+    WHERE m.model_id = model_input.model_id AND m.input_kind = 'image'
+    UNION ALL
+    SELECT s.observation_id, s.source_id, s.release_id, s.data_file_id, s.row_index, s.observation_id,
+           s.is_covered AND (s.has_redshift OR m.calibration #>> '{recipe,spectrum}' <> 'rest'), s.content_hash,
+           0::bigint, true, s.simulated, s.changed_at
+    FROM archive.model m
+    CROSS JOIN api.spectrum_input s
+    WHERE m.model_id = model_input.model_id AND m.input_kind = 'spectrum'
+    UNION ALL
+    SELECT o.observation_id, o.source_id, o.release_id, o.data_file_id, o.row_index, y.observation_id,
+           p.kept AND y.observation_id IS NOT NULL, p.input_hash || ' ' || y.content_hash, p.flag,
+           i.pixel_scale_arcsec IS NOT NULL, r.simulated AND coalesce(y.simulated, true),
+           greatest(p.modified_at, y.changed_at)
+    FROM archive.model m
+    JOIN archive.observation o ON o.kind = 'image'
+    JOIN archive.image i ON i.observation_id = o.observation_id
+    JOIN archive.data_release r ON r.release_id = o.release_id
+    LEFT JOIN archive.preprocess p
+           ON p.observation_id = o.observation_id AND p.preprocess_config_id = m.preprocess_config_id
+    LEFT JOIN LATERAL (
+        SELECT s.observation_id, s.content_hash, s.simulated, s.changed_at
+        FROM archive.galaxy_member own
+        JOIN archive.galaxy_member other ON other.galaxy_id = own.galaxy_id
+        JOIN api.spectrum_input s ON s.source_id = other.source_id
+        WHERE own.source_id = o.source_id AND s.is_covered
+          AND (s.has_redshift OR m.calibration #>> '{recipe,spectrum}' <> 'rest')
+        ORDER BY s.priority, s.release_id, other.separation_arcsec, s.source_id, s.observation_id
+        LIMIT 1
+    ) y ON true
+    WHERE m.model_id = model_input.model_id AND m.input_kind = 'image+spectrum';
+END;
+COMMENT ON FUNCTION api.model_input(bigint) IS
+'The observations that a model reads, with what its prediction of each is made from.
+observation_id: Image or spectrum that a prediction belongs to [ucd: meta.id;meta.main]
+source_id: Its source; NULL where no position is known [ucd: meta.id]
+release_id: Number of its release [ucd: meta.id]
+data_file_id: Number of its file [ucd: meta.id]
+row_index: Row in the file, counted from 0 [ucd: meta.number]
+spectrum_observation_id: Spectrum that is read; NULL without one [ucd: meta.id]
+is_wanted: Whether it shall have a prediction; NULL before preprocessing [ucd: meta.code]
+content_hash: Hash of pixels, preprocessing and spectrum [ucd: meta.id]
+preprocess_flag: Flags of its preprocessing, registry ''preprocess'' [ucd: meta.code.qual]
+pixel_scale_known: Whether an image''s pixel scale is known [ucd: meta.code]
+simulated: Whether all that is read is simulated [ucd: meta.code]
+changed_at: When any of it was last written [ucd: time]';
