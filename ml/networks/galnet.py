@@ -25,13 +25,13 @@ PUBLISHED = ("mag", "re_px", "sersic_n", "q", "pa_deg", "dx_px", "dy_px")
 IMPROVED = ("mag", "log_re_px", "log_sersic_n", "e1", "e2", "dx_px", "dy_px")
 # widths of the stamp's and of the PSF's branch, of the dense layers
 _SIZES = {
-    "tiny": ((8, 16, 24, 32), (4, 8, 16), (64, 64)),
+    "tiny": ((8, 16, 32), (4, 8, 16), (64, 64)),
     "small": ((16, 48, 64), (8, 16, 32), (192, 128)),
     "paper": ((32, 64, 128, 256), (16, 32, 64), (1024, 512)),
 }
 # Half of the arithmetic is in the first two convolutions on 61x61 pixels, and a PSF is at least 1.8 px wide: for a
 # processor the stamp's first convolution steps by two, which doubles the stamps learned from in the same time.
-_STRIDE = {"tiny": 1, "small": 2, "paper": 1}
+_STRIDE = {"tiny": 2, "small": 2, "paper": 1}
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ Float32 = npt.NDArray[np.float32]
 WEIGHTS = (0.3, 1.0, 3.0, 10.0)
 FREEDOM = 4.0
 _SNR_EDGES = (35.0, 70.0, 140.0)
-_N_WEIGH, _N_REFINE = 600, 1200
 
 
 @dataclass(frozen=True)
@@ -129,20 +128,27 @@ def refined_vectors(
     return vector, sigma, chi2
 
 
-def predicted_sigma(
-    predicted: Predicted, calibration: GalnetCalibration | None, fixed: tuple[float, ...] = ()
-) -> Array:
-    """Standard deviations ``(n, 7)`` by the network, or the fixed ones where it has none."""
+def predicted_sigma(predicted: Predicted, fixed: tuple[float, ...]) -> Array:
+    """Standard deviations ``(n, 7)`` by the network, or the fixed ones ``(7,)`` where it has none."""
     if predicted.precision is None:
-        constant = calibration.sigma if calibration else fixed
-        return np.broadcast_to(np.asarray(constant), predicted.mean.shape)
+        return np.broadcast_to(np.asarray(fixed), predicted.mean.shape)
     return np.asarray(np.sqrt(np.diagonal(np.linalg.inv(predicted.precision), axis1=1, axis2=2)))
 
 
-def calibrate_galnet(trained: TrainedGalnet, data: StampSet) -> GalnetCalibration:
+def calibrate_galnet(
+    trained: TrainedGalnet, data: StampSet, n_weigh: int = 600, n_refine: int = 1200
+) -> GalnetCalibration:
     """Measure scale, weight and intervals on the second half of the validation split.
 
     The weight is the one of `WEIGHTS` with the least spread of log Re in four bins of S/N.
+
+    Parameters
+    ----------
+    trained : TrainedGalnet
+    data : StampSet
+        The set it was trained on.
+    n_weigh, n_refine : int
+        Stamps that are refined at each weight, and to calibrate the refined intervals on.
 
     Raises
     ------
@@ -171,14 +177,14 @@ def calibrate_galnet(trained: TrainedGalnet, data: StampSet) -> GalnetCalibratio
         )
         return truth[some] - vector, sigma
 
-    weigh = np.arange(min(_N_WEIGH, len(rows)))
+    weigh = np.arange(min(n_weigh, len(rows)))
     bins = np.searchsorted(_SNR_EDGES, snr[weigh])
     scores = {}
     for weight in WEIGHTS:
         off = refined(weigh, weight)[0][:, LOG_RE]
         scores[weight] = [float(np.median(np.abs(off[bins == b]))) for b in np.unique(bins)]
     weight = best_weight(scores)
-    off, sigma_refined = refined(np.arange(min(_N_REFINE, len(rows))), weight)
+    off, sigma_refined = refined(np.arange(min(n_refine, len(rows))), weight)
     return GalnetCalibration(scale, weight, intervals, ScaledIntervals.fit(off, sigma_refined, LOG_RE))
 
 

@@ -46,7 +46,7 @@ def psf_image() -> np.ndarray:
     return moffat_images(np.random.default_rng(2), 1, PARAMETERS)[0][0].astype(float)
 
 
-@pytest.mark.parametrize(("n", "re_px", "q", "pa_deg"), [(0.6, 6.0, 0.4, 30.0), (1.0, 4.0, 0.7, 110.0), (2.5, 5.0, 0.8, 75.0)])  # fmt: skip
+@pytest.mark.parametrize(("n", "re_px", "q", "pa_deg"), [(0.6, 6.0, 0.4, 30.0), (2.5, 5.0, 0.8, 110.0)])
 def test_the_model_is_astropys_sersic_under_the_same_psf(n: float, re_px: float, q: float, pa_deg: float) -> None:
     """Sersic2D on pixels cut into 11 by 11, convolved with the PSF image spread over the same fine grid's pixels."""
     fine, side, psf = 11, 161, psf_image()

@@ -64,7 +64,7 @@ def test_tiny_learns_calibrates_and_is_kept(data: StampSet, tmp_path: Path) -> N
     trained = train_galnet(data, "improved", "tiny", 1, epochs=4)
     losses = trained.metrics["history"]["val_loss"]
     assert losses[-1] < losses[0] - 0.5
-    calibration = calibrate_galnet(trained, data)
+    calibration = calibrate_galnet(trained, data, n_weigh=30, n_refine=320)
     rows = data.rows("test")
     stamps, noise = data.stamps, np.asarray(data.stamps.column["sky_sigma"], np.float64)
     truth = vectors_of_truth({name: value[rows] for name, value in stamps.column.items()}, data.instrument)
