@@ -66,7 +66,7 @@ def n_output(n_property: int) -> int:
 
 def _is_diagonal(n_property: int) -> npt.NDArray[np.bool_]:
     row, column = np.tril_indices(n_property)
-    return row == column
+    return np.asarray(row == column)
 
 
 def gaussian_loss(n_property: int) -> Any:
@@ -101,9 +101,9 @@ def split_output(
     output: npt.NDArray[np.floating], n_property: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Scaled values ``(n, m)`` and factors ``(n, m, m)`` of the precision, from a network's output."""
-    output = np.asarray(output, np.float64)
+    given: npt.NDArray[np.float64] = np.asarray(output, np.float64)
     row, column = np.tril_indices(n_property)
-    factor = np.zeros((len(output), n_property, n_property))
-    raw = output[:, n_property:]
+    factor = np.zeros((len(given), n_property, n_property))
+    raw = given[:, n_property:]
     factor[:, row, column] = np.where(row == column, np.exp(_LOG_DIAGONAL * np.tanh(raw / _LOG_DIAGONAL)), raw)
-    return output[:, :n_property], factor
+    return given[:, :n_property], factor

@@ -63,7 +63,7 @@ class StampBatches(keras.utils.PyDataset):  # type: ignore[misc]
         if self._augment:
             element = int(np.random.default_rng((self._seed, self._epoch, index)).integers(8))
             inputs["image"], inputs["psf"] = turned(inputs["image"], element), turned(inputs["psf"], element)
-            label = turned_vectors(label, element)
+            label = np.asarray(turned_vectors(label, element), np.float64)
         return inputs, self._scaler.scale(label).astype(np.float32)
 
     def on_epoch_end(self) -> None:

@@ -147,4 +147,4 @@ def psf_of(image: ImageOfBand) -> Float32:
         psf_fwhm_scatter_arcsec=0.0, psf_beta=(PSF_BETA, PSF_BETA), psf_ellipticity_max=0.0,
     )  # fmt: skip
     # nothing is left to chance: all ranges have no width, and of a round profile the angle does not show
-    return moffat_images(np.random.default_rng(0), 1, parameters)[0][0]
+    return np.asarray(moffat_images(np.random.default_rng(0), 1, parameters)[0][0])

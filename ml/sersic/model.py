@@ -40,7 +40,8 @@ class _Grid:
 
 @lru_cache(maxsize=len(_BOXES))
 def _grid(size: int) -> _Grid:
-    kx, ky = 2 * np.pi * np.fft.rfftfreq(size), 2 * np.pi * np.fft.fftfreq(size)
+    kx: Array = np.asarray(2 * np.pi * np.fft.rfftfreq(size), np.float64)
+    ky: Array = np.asarray(2 * np.pi * np.fft.fftfreq(size), np.float64)
     x, y = kx[None, :], ky[:, None]
     return _Grid(kx, ky, x**2 + 0 * y, x * y, y**2 + 0 * x)
 
@@ -72,7 +73,7 @@ class StampModel:
 
     def draw(self, vector: npt.ArrayLike) -> Array:
         """The noise-free stamp ``(61, 61)`` in units of the noise of a pixel."""
-        return self._draw(np.asarray(vector, np.float64), with_slopes=False)[0]
+        return np.asarray(self._draw(np.asarray(vector, np.float64), with_slopes=False)[0])
 
     def draw_with_slopes(self, vector: npt.ArrayLike) -> tuple[Array, Array]:
         """The stamp ``(61, 61)`` and its derivative to each number of the vector, ``(7, 61, 61)``."""
