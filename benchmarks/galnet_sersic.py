@@ -175,6 +175,7 @@ def main() -> None:
     parser.add_argument("--test-size", type=int, default=1000, help="stamps a population and S/N")
     parser.add_argument("--background", type=Path, help="survey frame for real sky and stars")
     parser.add_argument("--modes", nargs="+", default=["as-published", "improved"])
+    parser.add_argument("--populations", nargs="+", help="some of: training, large discs, small spheroids, real sky")
     args = parser.parse_args()
     models = {}
     for mode in args.modes:
@@ -185,7 +186,8 @@ def main() -> None:
     populations = {"training": TRAINING, "large discs": DISCS, "small spheroids": SPHEROIDS}
     if args.background:
         populations["real sky"] = TRAINING
-    for population, parameters in populations.items():
+    for population in args.populations or populations:
+        parameters = populations[population]
         for snr in SNR:
             compare(population, parameters, snr, models, args)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from galbase.ml.sersic.calibration import ScaledIntervals, best_weight, covariance_scale
+from galbase.ml.sersic.calibration import N_BIN, ScaledIntervals, best_weight, covariance_scale
 from galbase.ml.sersic.least_squares import reduced_chi2
 from galbase.ml.sersic.model import StampModel
 from galbase.ml.sersic.moments import within_bounds
@@ -23,9 +23,9 @@ Array = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 
 # what the network's say is tried at; equal weight is 1
-WEIGHTS = (0.3, 1.0, 3.0, 10.0)
+WEIGHTS = (0.03, 0.1, 0.3, 1.0, 3.0)
 FREEDOM = 4.0
-_SNR_EDGES = (35.0, 70.0, 140.0)
+_NO_COVARIANCE = "the published GaLNet predicts no covariance; refine with a model of mode improved."
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,10 @@ class GalnetCalibration:
     ----------
     scale : float
         Factor on the predicted covariances.
-    weight : float
-        Factor on the network's say in the refinement.
+    weight : tuple of float
+        Factors on the network's say in the refinement, from where it is surest of log Re to where it is least.
+    weight_edges : tuple of float
+        Its sigmas of log Re between them.
     network, refined : ScaledIntervals or None
         Intervals without and with refinement. Mode as-published has no covariance: its intervals are in units of
         fixed sigmas, and it is not refined.
@@ -46,7 +48,8 @@ class GalnetCalibration:
     """
 
     scale: float
-    weight: float
+    weight: tuple[float, ...]
+    weight_edges: tuple[float, ...]
     network: ScaledIntervals
     refined: ScaledIntervals | None
     sigma: tuple[float, ...] = ()
@@ -54,7 +57,8 @@ class GalnetCalibration:
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for a JSON column."""
         refined = None if self.refined is None else self.refined.to_mapping()
-        return {"scale": self.scale, "weight": self.weight, "network": self.network.to_mapping(), "refined": refined,
+        return {"scale": self.scale, "weight": list(self.weight),
+                "weight_edges": list(self.weight_edges), "network": self.network.to_mapping(), "refined": refined,
                 "sigma": list(self.sigma)}  # fmt: skip
 
     @classmethod
@@ -62,9 +66,13 @@ class GalnetCalibration:
         """From what `to_mapping` gave."""
         refined = None if values["refined"] is None else ScaledIntervals.from_mapping(values["refined"])
         return cls(
-            float(values["scale"]), float(values["weight"]), ScaledIntervals.from_mapping(values["network"]), refined,
-            tuple(values["sigma"]),
-        )  # fmt: skip
+            scale=float(values["scale"]),
+            weight=tuple(values["weight"]),
+            weight_edges=tuple(values["weight_edges"]),
+            network=ScaledIntervals.from_mapping(values["network"]),
+            refined=refined,
+            sigma=tuple(values["sigma"]),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,15 +106,17 @@ def predict(
 
 
 def refined_vectors(
-    predicted: Predicted, calibration: tuple[float, float], image: Float32, psf: Float32, sky_sigma: Array, gain: float
+    predicted: Predicted, scale: float, weight: Array, image: Float32, psf: Float32, sky_sigma: Array, gain: float
 ) -> tuple[Array, Array, Array]:
     """Maxima of the posterior, their sigmas and reduced chi2.
 
     Parameters
     ----------
     predicted : Predicted
-    calibration : (scale, weight)
-        Of the covariance, and of the network's say.
+    scale : float
+        Factor on the covariances.
+    weight : (n,) float64
+        Factors on the network's say.
     image, psf, sky_sigma, gain
         As of `predict_vectors`; electrons in one image unit.
 
@@ -116,12 +126,11 @@ def refined_vectors(
         If the network predicts no covariance.
     """
     if predicted.precision is None:
-        raise GalbaseError("the published GaLNet predicts no covariance; refine with a model of mode improved.")
-    scale, weight = calibration
+        raise GalbaseError(_NO_COVARIANCE)
     n = len(image)
     vector, sigma, chi2 = np.empty((n, predicted.mean.shape[1])), np.empty((n, predicted.mean.shape[1])), np.empty(n)
     for row in range(n):
-        prior = Prior(predicted.mean[row], predicted.precision[row] / scale, weight, FREEDOM)
+        prior = Prior(predicted.mean[row], predicted.precision[row] / scale, float(weight[row]), FREEDOM)
         noise = float(sky_sigma[row])
         fit = refine(image[row].astype(np.float64) / noise, psf[row], gain * noise, prior)
         vector[row], sigma[row], chi2[row] = fit.vector, np.sqrt(np.diag(fit.covariance)), fit.chi2_reduced
@@ -136,11 +145,12 @@ def predicted_sigma(predicted: Predicted, fixed: tuple[float, ...]) -> Array:
 
 
 def calibrate_galnet(
-    trained: TrainedGalnet, data: StampSet, n_weigh: int = 600, n_refine: int = 1200
+    trained: TrainedGalnet, data: StampSet, n_weigh: int = 1200, n_refine: int = 1200
 ) -> GalnetCalibration:
     """Measure scale, weight and intervals on the second half of the validation split.
 
-    The weight is the one of `WEIGHTS` with the least spread of log Re in four bins of S/N.
+    The network's say falls where the pixels know better: in each of four bins of what it says of its own accuracy in
+    log Re, that one of `WEIGHTS` is taken which leaves the smallest errors.
 
     Parameters
     ----------
@@ -163,29 +173,37 @@ def calibrate_galnet(
     if found.precision is None:
         sigma = tuple(float(each) for each in 1.4826 * np.median(np.abs(miss), axis=0))
         fixed = predicted_sigma(found, sigma)
-        return GalnetCalibration(1.0, 0.0, ScaledIntervals.fit(miss, fixed, LOG_RE, 1), None, sigma)
+        return GalnetCalibration(1.0, (), (), ScaledIntervals.fit(miss, fixed, LOG_RE, 1), None, sigma)
     scale = covariance_scale(miss, found.precision)
-    intervals = ScaledIntervals.fit(miss, predicted_sigma(found, ()), LOG_RE)
-    snr = np.asarray(stamps.column["snr"], np.float64)[rows]
+    said = predicted_sigma(found, ())
+    intervals = ScaledIntervals.fit(miss, said, LOG_RE)
+    edges = tuple(float(edge) for edge in np.quantile(said[:, LOG_RE], np.arange(1, N_BIN) / N_BIN))
 
-    def refined(some: npt.NDArray[np.intp], weight: float) -> tuple[Array, Array]:
+    def refined(some: npt.NDArray[np.intp], weight: Array) -> tuple[Array, Array]:
         assert found.precision is not None
         part = Predicted(found.mean[some], found.precision[some], found.embedding[some])
         where = rows[some]
         vector, sigma, _ = refined_vectors(
-            part, (scale, weight), stamps.image[where], stamps.psf[where], noise[where], data.instrument.gain
+            part, scale, weight, stamps.image[where], stamps.psf[where], noise[where], data.instrument.gain
         )
         return truth[some] - vector, sigma
 
-    weigh = np.arange(min(n_weigh, len(rows)))
-    bins = np.searchsorted(_SNR_EDGES, snr[weigh])
-    scores = {}
-    for weight in WEIGHTS:
-        off = refined(weigh, weight)[0][:, LOG_RE]
-        scores[weight] = [float(np.median(np.abs(off[bins == b]))) for b in np.unique(bins)]
-    weight = best_weight(scores)
-    off, sigma_refined = refined(np.arange(min(n_refine, len(rows))), weight)
-    return GalnetCalibration(scale, weight, intervals, ScaledIntervals.fit(off, sigma_refined, LOG_RE))
+    some = np.arange(min(n_weigh, len(rows)))
+    bins = np.searchsorted(edges, said[some, LOG_RE])
+    off = {each: np.abs(refined(some, np.full(len(some), each))[0][:, LOG_RE]) for each in WEIGHTS}
+    weight = tuple(
+        best_weight({each: [float(np.median(miss[bins == number]))] for each, miss in off.items()})
+        for number in range(N_BIN)
+    )
+    some = np.arange(min(n_refine, len(rows)))
+    miss, sigma_refined = refined(some, weights_of(said[some, LOG_RE], weight, edges))
+    refined_intervals = ScaledIntervals.fit(miss, sigma_refined, LOG_RE)
+    return GalnetCalibration(scale, weight, edges, intervals, refined_intervals)
+
+
+def weights_of(sigma: Array, weight: tuple[float, ...], edges: tuple[float, ...]) -> Array:
+    """The network's say by its sigmas of log Re ``(n,)``."""
+    return np.asarray(weight)[np.searchsorted(edges, sigma)]
 
 
 def measure(
@@ -211,10 +229,11 @@ def measure(
     """
     found = predict(trained, image, psf, sky_sigma, instrument)
     if refinement:
-        vector, sigma, chi2 = refined_vectors(
-            found, (calibration.scale, calibration.weight), image, psf, sky_sigma, instrument.gain
-        )
-        assert calibration.refined is not None
+        if found.precision is None or calibration.refined is None:
+            raise GalbaseError(_NO_COVARIANCE)
+        said = predicted_sigma(found, ())[:, LOG_RE]
+        weight = weights_of(said, calibration.weight, calibration.weight_edges)
+        vector, sigma, chi2 = refined_vectors(found, calibration.scale, weight, image, psf, sky_sigma, instrument.gain)
         intervals = calibration.refined
     else:
         vector, sigma, intervals = found.mean, predicted_sigma(found, calibration.sigma), calibration.network

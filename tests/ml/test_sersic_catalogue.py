@@ -40,7 +40,7 @@ def write_model(folder: Path, mode: str) -> Path:
     trained = TrainedGalnet(network, LabelScaler(tuple(low), tuple(high)), mode, "tiny", options, {})
     width = {name: ((2 * level - 1,) * 7,) for name, level in LEVELS.items()}
     intervals = ScaledIntervals((), width)
-    calibrated = GalnetCalibration(1.0, 1e-9, intervals, intervals if mode == "improved" else None, (0.1,) * 7)
+    calibrated = GalnetCalibration(1.0, (1e-9,), (), intervals, intervals if mode == "improved" else None, (0.1,) * 7)
     save_galnet(folder, trained, calibrated)
     return folder
 
