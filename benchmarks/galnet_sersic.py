@@ -1,0 +1,196 @@
+"""GaLNet, published and improved, with and without refinement, against least squares; one JSON line a case.
+
+The stamps are simulated: one set for training (160,000, and as many again in tenths to validate and calibrate on),
+and test stamps of other seeds at four S/N from that population, from two that are unlike it (large flat discs under a
+sharp PSF and a noisier sky; small round spheroids under a broad PSF), and on the sky and with the stars of a real
+frame. Targets: refined lg Re NMAD at S/N 20 of at most 0.75 of least squares', at 50, 100 and 200 no more than its;
+on the unlike populations at most 1.05 of it; without refinement a tenth of its CPU-seconds; at most 20 CPU-minutes to
+train. CPU-seconds are the process's, with one thread a task (TF_NUM_INTRAOP_THREADS=1 and the like).
+
+Example: python benchmarks/galnet_sersic.py --folder build/galnet --seed 1
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+
+from galbase.ml.sersic.files import load_galnet, save_galnet
+from galbase.ml.sersic.least_squares import fit_least_squares
+from galbase.ml.sersic.measure import GalnetCalibration, calibrate_galnet, measure
+from galbase.ml.sersic.training import TrainedGalnet, load_stamp_set, train_galnet
+from galbase.ml.sersic.vector import LOG_N, LOG_RE, MAG, Instrument, natural, vectors_of_truth
+from galbase.ml.stamps.background import BlankSky, SimulatedSky
+from galbase.ml.stamps.frame import read_frame
+from galbase.ml.stamps.parameters import SPLITS, StampParameters
+from galbase.ml.stamps.psf import read_psfs
+from galbase.ml.stamps.simulate import StampSource, calibrated, draw_block, simulate_stamps
+
+TRAINING = StampParameters(snr=(10.0, 500.0), psf_fwhm_scatter_arcsec=0.2)
+DISCS = replace(
+    TRAINING, re_px=(6.0, 16.0), n=(0.5, 1.2), q=(0.2, 0.6), psf_fwhm_arcsec=0.9, psf_fwhm_scatter_arcsec=0.05,
+    sky_sigma=0.0122, gain=3000.0,
+)  # fmt: skip
+SPHEROIDS = replace(
+    TRAINING, re_px=(1.0, 3.0), n=(3.0, 6.0), q=(0.6, 1.0), psf_fwhm_arcsec=1.7, psf_fwhm_scatter_arcsec=0.05
+)
+SNR = (20, 50, 100, 200)
+SKY_SEED = 5
+LEVELS = {"68": ("q16", "q84", 1.0), "90": ("q05", "q95", 1.6449), "95": ("q025", "q975", 1.96)}
+
+
+def say(case: str, **values: object) -> None:
+    sys.stdout.write(json.dumps({"case": case, **values}) + "\n")
+    sys.stdout.flush()
+
+
+def nmad(miss: np.ndarray) -> float:
+    return float(1.4826 * np.median(np.abs(miss - np.median(miss))))
+
+
+def trained_model(folder: Path, mode: str, args: argparse.Namespace) -> tuple[TrainedGalnet, GalnetCalibration]:
+    """The model of a mode: read where it was trained before, trained on the folder's stamps otherwise."""
+    place = folder / f"{mode}-{args.preset}-{args.seed}"
+    if not (place / "galnet.json").exists():
+        simulate_stamps(folder / "stamps", args.size, 1, parameters=TRAINING)
+        data = load_stamp_set(folder / "stamps")
+        trained = train_galnet(data, mode, args.preset, args.seed, args.epochs)
+        save_galnet(place, trained, calibrate_galnet(trained, data))
+    trained, calibration = load_galnet(place)
+    metrics = trained.metrics
+    say(
+        f"train {mode}", preset=args.preset, seed=args.seed, stamps=metrics["n"], epochs=metrics["training"]["epochs"],
+        parameters=metrics["n_parameter"], cpu_minutes=round(metrics["seconds"]["cpu"] / 60, 1), target_cpu_minutes=20,
+        loss=round(metrics["history"]["loss"][-1], 5), validation_loss=round(metrics["history"]["val_loss"][-1], 5),
+        covariance_scale=round(calibration.scale, 3), weight=calibration.weight,
+    )  # fmt: skip
+    return trained, calibration
+
+
+def test_stamps(parameters: StampParameters, snr: float, size: int, background: Path | None) -> tuple:
+    """Stamps of one S/N of a seed that no training has; of a frame only those on its test split's sky."""
+    parameters = replace(parameters, snr=(snr, snr))
+    psfs = None
+    if background is None:
+        sky = SimulatedSky(parameters)
+    else:
+        frame = read_frame(background)
+        parameters = calibrated(replace(parameters, gain=925.0), [frame])
+        sky, psfs = BlankSky([frame], SKY_SEED), read_psfs(background)
+    source = StampSource(parameters, sky, psfs, 7000 + round(snr))
+    images, stars, columns, number, count = [], [], [], 0, 0
+    while count < size:
+        block = draw_block(source, number)
+        rows = np.ones(len(block), bool) if psfs is None else block.origin["split"] == SPLITS.index("test")
+        images.append(block.image[rows])
+        stars.append(block.psf[rows])
+        columns.append({name: value[rows] for name, value in block.truth.items()})
+        number, count = number + 1, count + int(rows.sum())
+    truth = {name: np.concatenate([each[name] for each in columns])[:size] for name in columns[0]}
+    instrument = Instrument(parameters.zero_point, parameters.pixel_scale_arcsec, parameters.gain)
+    return np.concatenate(images)[:size], np.concatenate(stars)[:size], truth, instrument
+
+
+def scores(vector: np.ndarray, truth: np.ndarray, instrument: Instrument, sigma: np.ndarray) -> dict[str, float]:
+    """Spreads, outliers and R2 of some vectors."""
+    miss = vector - truth
+    found, true = natural(vector, sigma, instrument), natural(truth, sigma, instrument)
+    deviation = float(((truth[:, LOG_RE] - truth[:, LOG_RE].mean()) ** 2).sum())
+    return {
+        "lg_re_nmad": nmad(miss[:, LOG_RE]),
+        "lg_re_bias": float(np.median(miss[:, LOG_RE])),
+        "mag_nmad": nmad(miss[:, MAG]),
+        "lg_n_nmad": nmad(miss[:, LOG_N]),
+        "q_nmad": nmad(found["q"] - true["q"]),
+        "re_outliers": float((np.abs(found["re_arcsec"] / true["re_arcsec"] - 1) > 0.15).mean()),
+        "lg_re_r2": 1 - float((miss[:, LOG_RE] ** 2).sum()) / deviation,
+    }
+
+
+def ratio(one: np.ndarray, other: np.ndarray) -> tuple[float, list[float]]:
+    """Ratio of two spreads over the same stamps, and its 90 % interval by bootstrap."""
+    rng = np.random.default_rng(1)
+    drawn = [nmad(one[rows]) / nmad(other[rows]) for rows in rng.integers(len(one), size=(300, len(one)))]
+    return nmad(one) / nmad(other), [round(float(each), 3) for each in np.quantile(drawn, (0.05, 0.95))]
+
+
+def compare(population: str, parameters: StampParameters, snr: float, models: dict, args: argparse.Namespace) -> None:
+    """All methods on the same stamps."""
+    background = args.background if population == "real sky" else None
+    image, psf, column, instrument = test_stamps(parameters, snr, args.test_size, background)
+    sigma = column["sky_sigma"]
+    truth = vectors_of_truth(column, instrument)
+    before = process_time()
+    fits = [
+        fit_least_squares(each.astype(float) / s, p, instrument.gain * s)
+        for each, p, s in zip(image, psf, sigma, strict=True)
+    ]
+    cpu = (process_time() - before) / len(image)
+    base = np.array([fit.vector for fit in fits])
+    width = np.array([np.sqrt(fit.covariance[LOG_RE, LOG_RE]) for fit in fits])
+    inside = np.abs(base - truth)[:, LOG_RE] / width
+    head = {"population": population, "snr": snr, "stamps": len(image)}
+
+    def tell(method: str, vector: np.ndarray, cpu_s: float, chi2: np.ndarray, coverage: dict[str, float]) -> None:
+        part, bounds = ratio((vector - truth)[:, LOG_RE], (base - truth)[:, LOG_RE])
+        say(
+            method, **head, **{name: round(v, 4) for name, v in scores(vector, truth, instrument, sigma).items()},
+            ratio_to_least_squares=round(part, 3), ratio_interval_90=bounds,
+            chi2_median=round(float(np.median(chi2)), 4), chi2_mean=round(float(np.mean(chi2)), 4),
+            cpu_ms=round(1e3 * cpu_s, 3), cpu_ratio=round(cpu_s / cpu, 3), coverage=coverage,
+        )  # fmt: skip
+
+    tell(
+        "least squares", base, cpu, np.array([fit.chi2_reduced for fit in fits]),
+        {name: round(float((inside < z).mean()), 3) for name, (_, _, z) in LEVELS.items()},
+    )  # fmt: skip
+    for method, (trained, calibration, refinement) in models.items():
+        before = process_time()
+        found = measure(trained, calibration, image, psf, sigma, instrument, refinement=refinement, with_chi2=False)
+        cpu_s = (process_time() - before) / len(image)
+        chi2 = found.chi2_reduced
+        if not refinement:
+            chi2 = measure(trained, calibration, image, psf, sigma, instrument, refinement=False).chi2_reduced
+        true, quantile = truth[:, LOG_RE], {name: value[:, LOG_RE] for name, value in found.quantiles.items()}
+        coverage = {
+            name: round(float(((quantile[low] <= true) & (true <= quantile[high])).mean()), 3)
+            for name, (low, high, _) in LEVELS.items()
+        }
+        tell(method, found.vector, cpu_s, chi2, coverage)
+    mean = np.zeros_like(truth) + models["improved"][0].metrics["label_mean"]
+    say("mean", **head, **{name: round(v, 4) for name, v in scores(mean, truth, instrument, sigma).items()})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("build/galnet"), help="stamps and models, kept")
+    parser.add_argument("--preset", default="small")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--size", type=int, default=200_000, help="stamps to train, validate and calibrate on")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--test-size", type=int, default=1000, help="stamps a population and S/N")
+    parser.add_argument("--background", type=Path, help="survey frame for real sky and stars")
+    parser.add_argument("--modes", nargs="+", default=["as-published", "improved"])
+    parser.add_argument("--populations", nargs="+", help="some of: training, large discs, small spheroids, real sky")
+    args = parser.parse_args()
+    models = {}
+    for mode in args.modes:
+        model = trained_model(args.folder, mode, args)
+        models[mode] = (*model, False)
+        if mode == "improved":
+            models["improved, refined"] = (*model, True)
+    populations = {"training": TRAINING, "large discs": DISCS, "small spheroids": SPHEROIDS}
+    if args.background:
+        populations["real sky"] = TRAINING
+    for population in args.populations or populations:
+        parameters = populations[population]
+        for snr in SNR:
+            compare(population, parameters, snr, models, args)
+
+
+if __name__ == "__main__":
+    main()

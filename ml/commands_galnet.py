@@ -1,0 +1,110 @@
+"""`galbase galnet`: Sersic parameters by a network, from training stamps to a catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from galbase.schema.console import note, progress, report
+from galbase.schema.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+Json = Annotated[bool, typer.Option("--json", help="Report as one JSON object.")]
+
+galnet = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Sersic parameters by a network.\n\nExample: galbase galnet train --stamps stamps --out model",
+)
+
+
+@galnet.command()
+def train(
+    stamps: Annotated[Path, typer.Option(help="Folder of galbase simulate-sersic.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the model to.")],
+    mode: Annotated[str, typer.Option(help="as-published or improved.")] = "improved",
+    preset: Annotated[str, typer.Option(help="tiny, small or paper.")] = "small",
+    seed: Annotated[int, typer.Option(help="Seed of weights and order.", min=0)] = 1,
+    epochs: Annotated[int | None, typer.Option(help="Override the number of epochs.", min=1)] = None,
+    as_json: Json = False,
+) -> None:
+    """Train GaLNet on simulated stamps, calibrate it on held-out ones, and write it to a folder.
+
+    Example: galbase galnet train --stamps stamps --out model
+    """
+    from galbase.ml.sersic.files import DESCRIPTION, save_galnet
+    from galbase.ml.sersic.measure import calibrate_galnet
+    from galbase.ml.sersic.training import galnet_options, load_stamp_set, schedule, train_galnet
+
+    galnet_options(mode)
+    plan = schedule(preset, epochs)
+    if (out / DESCRIPTION).exists():
+        raise UsageError(f"{out} holds a model already; name another folder.")
+    data = load_stamp_set(stamps)
+    with progress("galnet train", plan.epochs, "epochs") as bar:
+        trained = train_galnet(data, mode, preset, seed, epochs, lambda _epoch, _losses: bar.advance())
+    calibration = calibrate_galnet(trained, data)
+    save_galnet(out, trained, calibration)
+    payload: dict[str, Any] = {
+        "out": str(out), "mode": mode, "preset": preset, "n_train": trained.metrics["n"]["train"],
+        "validation_loss": trained.metrics["history"]["val_loss"][-1],
+        "cpu_seconds": trained.metrics["seconds"]["cpu"], "covariance_scale": calibration.scale,
+        "weight": calibration.weight,
+    }  # fmt: skip
+    report(payload, as_json)
+
+
+@galnet.command()
+def measure(
+    ctx: typer.Context,
+    model: Annotated[Path, typer.Argument(help="Folder of galbase galnet train.")],
+    release: Annotated[str, typer.Option(help="Release whose images are measured.")],
+    out: Annotated[Path, typer.Option(help="File to write: .fits, .vot, .parquet or .csv.")],
+    band: Annotated[str, typer.Option(help="Band.")] = "r",
+    gain: Annotated[float, typer.Option(help="Electrons in one nanomaggy, for photon noise.", min=1e-3)] = 6000.0,
+    refine: Annotated[bool, typer.Option(help="Go on to the maximum of the posterior; mode improved only.")] = True,
+    limit: Annotated[int | None, typer.Option(help="At most so many images.", min=1)] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the galaxies in the middle of a release's images and write a catalogue.
+
+    Images need calibrated fluxes, a pixel scale and the PSF's FWHM, of which a round Moffat PSF is made. The catalogue
+    goes back into the archive with galbase ingest catalogue.
+
+    Example: galbase galnet measure model --release dr9 --band r --out sersic.fits
+    """
+    from galbase.ml.sersic.catalogue import COLUMNS, catalogue_rows
+    from galbase.ml.sersic.files import load_galnet
+    from galbase.ml.sersic.images import usable_images
+    from galbase.schema.database import connect
+    from galbase.sql.output import write_result
+    from galbase.sql.output_format import choose_format
+    from galbase.sql.query import Result, release_credits
+
+    wanted = choose_format(None, out)
+    trained, calibration = load_galnet(model)
+    if refine and calibration.refined is None:
+        raise UsageError(f"the model in {model} is of mode as-published and has no covariance; add --no-refine.")
+    with connect(ctx.obj, role="reader") as connection:
+        images, left_out = usable_images(connection, release, band, limit)
+        credits = release_credits(connection, release)
+    with progress("galnet measure", len(images), "images") as bar:
+        rows = catalogue_rows(
+            trained, calibration, images, gain, refinement=refine, left_out=left_out, advance=bar.advance
+        )
+        statement = f"galbase galnet measure, {trained.mode} {trained.preset}, release {release}, band {band}"
+        n_row = write_result(Result(statement, COLUMNS, rows, credits), wanted, out)
+    _tell(n_row, out, left_out, as_json)
+
+
+def _tell(n_row: int, out: Path, left_out: Counter[str], as_json: bool) -> None:
+    if as_json:
+        report({"out": str(out), "measured": n_row, "left_out": dict(left_out)}, True)
+        return
+    for reason, count in left_out.items():
+        note(f"{count} images left out: {reason}.")
+    report({"measured": n_row}, False)

@@ -1,0 +1,112 @@
+"""What GaLNet's distributions are worth, measured on stamps that it was not trained on.
+
+Three plain numbers or tables come of it: by how much the predicted covariance is too small or large, how much the
+network's say counts beside the pixels', and intervals that cover what they say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import chi2
+
+from galbase.ml.calibration import LEVELS, MIN_RESIDUAL, conformal_quantile
+from galbase.ml.sersic.vector import N_PARAMETER
+from galbase.schema.errors import GalbaseError
+
+Array = npt.NDArray[np.float64]
+
+N_BIN = 4
+
+
+def covariance_scale(miss: Array, precision: Array) -> float:
+    """Factor on the covariance that gives the Mahalanobis distances the median of chi squared with 7 degrees.
+
+    The median, because a few rows far out say nothing about the others.
+
+    Parameters
+    ----------
+    miss : (n, 7) float64
+        Truth minus mean.
+    precision : (n, 7, 7) float64
+    """
+    distance = np.einsum("ni,nij,nj->n", miss, precision, miss)
+    return float(np.median(distance) / chi2.median(N_PARAMETER))
+
+
+@dataclass(frozen=True)
+class ScaledIntervals:
+    """Conformal intervals in units of a predicted sigma, in bins of the sigma of log Re.
+
+    Split conformal prediction with normalised residuals (Lei et al. 2018, JASA 113, 1094, section 5.2).
+
+    Attributes
+    ----------
+    edges : tuple of float
+        Inner edges of the bins.
+    factor : dict of str to (n_bin, 7) tuple of tuple
+        For ``q025`` to ``q975``: what sigma is multiplied by and added to the value.
+    """
+
+    edges: tuple[float, ...]
+    factor: dict[str, tuple[tuple[float, ...], ...]]
+
+    @classmethod
+    def fit(cls, miss: Array, sigma: Array, column: int, n_bin: int = N_BIN) -> ScaledIntervals:
+        """Fit on held-out stamps.
+
+        Parameters
+        ----------
+        miss, sigma : (n, 7) float64
+            Truth minus value, and predicted standard deviations.
+        column : int
+            Number of the vector whose sigma makes the bins.
+        n_bin : int
+            Bins, with equally many stamps each.
+
+        Raises
+        ------
+        GalbaseError
+            If there are too few stamps.
+        """
+        if len(miss) < MIN_RESIDUAL * n_bin:
+            raise GalbaseError(
+                f"{len(miss)} stamps to calibrate on; {MIN_RESIDUAL * n_bin} are needed. Simulate a larger set."
+            )
+        edges = tuple(float(edge) for edge in np.quantile(sigma[:, column], np.arange(1, n_bin) / n_bin))
+        bins = np.searchsorted(np.asarray(edges), sigma[:, column], side="right")
+        scaled = miss / sigma
+        factor: dict[str, list[tuple[float, ...]]] = {name: [] for name in LEVELS}
+        for number in range(n_bin):
+            ordered = np.sort(scaled[bins == number], axis=0)
+            for name, level in LEVELS.items():
+                factor[name].append(tuple(conformal_quantile(each, level) for each in ordered.T))
+        return cls(edges, {name: tuple(rows) for name, rows in factor.items()})
+
+    def quantiles(self, value: Array, sigma: Array, column: int) -> dict[str, Array]:
+        """``q025`` to ``q975``, each ``(n, 7)``, of values and their predicted sigmas ``(n, 7)``."""
+        bins = np.searchsorted(np.asarray(self.edges), sigma[:, column], side="right")
+        return {name: value + sigma * np.asarray(rows)[bins] for name, rows in self.factor.items()}
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values for a JSON column."""
+        return {
+            "edges": list(self.edges),
+            "factor": {name: [list(r) for r in rows] for name, rows in self.factor.items()},
+        }
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> ScaledIntervals:
+        """From what `to_mapping` gave."""
+        return cls(
+            tuple(values["edges"]), {name: tuple(tuple(r) for r in rows) for name, rows in values["factor"].items()}
+        )
+
+
+def best_weight(scores: Mapping[float, Sequence[float]]) -> float:
+    """Of tried weights of the prior the one with the least geometric mean of its scores (spreads by S/N bin)."""
+    return min(scores, key=lambda weight: float(np.mean(np.log(scores[weight]))))

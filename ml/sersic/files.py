@@ -1,0 +1,48 @@
+"""A trained GaLNet as two plain files: weights as safetensors, everything else as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from galbase.ml.model_store import fill_weights, weights_to_bytes
+from galbase.ml.networks.build import build
+from galbase.ml.scaling import LabelScaler
+from galbase.ml.sersic.measure import GalnetCalibration
+from galbase.ml.sersic.training import TrainedGalnet
+from galbase.schema.errors import GalbaseError
+
+WEIGHTS, DESCRIPTION = "weights.safetensors", "galnet.json"
+
+
+def save_galnet(folder: Path, trained: TrainedGalnet, calibration: GalnetCalibration) -> None:
+    """Write a model; the description last, so that a folder with one is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / WEIGHTS).write_bytes(weights_to_bytes(trained.network))
+    record = {
+        "mode": trained.mode,
+        "preset": trained.preset,
+        "options": trained.options,
+        "scaler": trained.scaler.to_mapping(),
+        "metrics": trained.metrics,
+        "calibration": calibration.to_mapping(),
+    }
+    (folder / DESCRIPTION).write_text(json.dumps(record, indent=1) + "\n")
+
+
+def load_galnet(folder: Path) -> tuple[TrainedGalnet, GalnetCalibration]:
+    """Read a model that `save_galnet` wrote.
+
+    Raises
+    ------
+    GalbaseError
+        If the folder holds none, or its weights are another network's.
+    """
+    if not (folder / DESCRIPTION).is_file() or not (folder / WEIGHTS).is_file():
+        raise GalbaseError(f"{folder} holds no trained GaLNet: {DESCRIPTION} and {WEIGHTS} are needed.")
+    record = json.loads((folder / DESCRIPTION).read_text())
+    network = build("galnet", record["preset"], record["options"])
+    fill_weights(network, (folder / WEIGHTS).read_bytes())
+    scaler = LabelScaler.from_mapping(record["scaler"])
+    trained = TrainedGalnet(network, scaler, record["mode"], record["preset"], record["options"], record["metrics"])
+    return trained, GalnetCalibration.from_mapping(record["calibration"])

@@ -1,0 +1,249 @@
+"""Sersic parameters of stamps by a trained GaLNet, with and without refinement, and how far they can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from galbase.ml.sersic.calibration import N_BIN, ScaledIntervals, best_weight, covariance_scale
+from galbase.ml.sersic.least_squares import reduced_chi2
+from galbase.ml.sersic.model import StampModel
+from galbase.ml.sersic.moments import within_bounds
+from galbase.ml.sersic.prediction import Predicted, predict_vectors
+from galbase.ml.sersic.refine import Prior, refine
+from galbase.ml.sersic.training import StampSet, TrainedGalnet
+from galbase.ml.sersic.vector import LOG_RE, Instrument, vectors_of_truth
+from galbase.schema.errors import GalbaseError
+
+Array = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
+
+# what the network's say is tried at; equal weight is 1
+WEIGHTS = (0.03, 0.1, 0.3, 1.0, 3.0)
+FREEDOM = 4.0
+_NO_COVARIANCE = "the published GaLNet predicts no covariance; refine with a model of mode improved."
+
+
+@dataclass(frozen=True)
+class GalnetCalibration:
+    """What was measured on the half of the validation split that no curve was drawn of.
+
+    Attributes
+    ----------
+    scale : float
+        Factor on the predicted covariances.
+    weight : tuple of float
+        Factors on the network's say in the refinement, from where it is surest of log Re to where it is least.
+    weight_edges : tuple of float
+        Its sigmas of log Re between them.
+    network, refined : ScaledIntervals or None
+        Intervals without and with refinement. Mode as-published has no covariance: its intervals are in units of
+        fixed sigmas, and it is not refined.
+    sigma : (7,) tuple of float
+        Standard deviations of mode as-published; empty otherwise.
+    """
+
+    scale: float
+    weight: tuple[float, ...]
+    weight_edges: tuple[float, ...]
+    network: ScaledIntervals
+    refined: ScaledIntervals | None
+    sigma: tuple[float, ...] = ()
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values for a JSON column."""
+        refined = None if self.refined is None else self.refined.to_mapping()
+        return {"scale": self.scale, "weight": list(self.weight),
+                "weight_edges": list(self.weight_edges), "network": self.network.to_mapping(), "refined": refined,
+                "sigma": list(self.sigma)}  # fmt: skip
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> GalnetCalibration:
+        """From what `to_mapping` gave."""
+        refined = None if values["refined"] is None else ScaledIntervals.from_mapping(values["refined"])
+        return cls(
+            scale=float(values["scale"]),
+            weight=tuple(values["weight"]),
+            weight_edges=tuple(values["weight_edges"]),
+            network=ScaledIntervals.from_mapping(values["network"]),
+            refined=refined,
+            sigma=tuple(values["sigma"]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Results for n stamps.
+
+    Attributes
+    ----------
+    vector, sigma : (n, 7) float64
+        Vectors of `galbase.ml.sersic.vector` and their standard deviations before calibration.
+    quantiles : dict of str to (n, 7) float64
+        Calibrated ``q025`` to ``q975``; empty before calibration.
+    chi2_reduced : (n,) float64
+        Of the model against the stamp; NaN where it was not asked for.
+    embedding : (n, dim) float32
+        The network's penultimate features.
+    """
+
+    vector: Array
+    sigma: Array
+    quantiles: dict[str, Array]
+    chi2_reduced: Array
+    embedding: Float32
+
+
+def predict(
+    trained: TrainedGalnet, image: Float32, psf: Float32, sky_sigma: Array, instrument: Instrument
+) -> Predicted:
+    """The network's distributions; arguments as of `predict_vectors`."""
+    return predict_vectors(trained.network, trained.scaler, trained.mode, image, psf, sky_sigma, instrument.zero_point)
+
+
+def refined_vectors(
+    predicted: Predicted, scale: float, weight: Array, image: Float32, psf: Float32, sky_sigma: Array, gain: float
+) -> tuple[Array, Array, Array]:
+    """Maxima of the posterior, their sigmas and reduced chi2.
+
+    Parameters
+    ----------
+    predicted : Predicted
+    scale : float
+        Factor on the covariances.
+    weight : (n,) float64
+        Factors on the network's say.
+    image, psf, sky_sigma, gain
+        As of `predict_vectors`; electrons in one image unit.
+
+    Raises
+    ------
+    GalbaseError
+        If the network predicts no covariance.
+    """
+    if predicted.precision is None:
+        raise GalbaseError(_NO_COVARIANCE)
+    n = len(image)
+    vector, sigma, chi2 = np.empty((n, predicted.mean.shape[1])), np.empty((n, predicted.mean.shape[1])), np.empty(n)
+    for row in range(n):
+        prior = Prior(predicted.mean[row], predicted.precision[row] / scale, float(weight[row]), FREEDOM)
+        noise = float(sky_sigma[row])
+        fit = refine(image[row].astype(np.float64) / noise, psf[row], gain * noise, prior)
+        vector[row], sigma[row], chi2[row] = fit.vector, np.sqrt(np.diag(fit.covariance)), fit.chi2_reduced
+    return vector, sigma, chi2
+
+
+def predicted_sigma(predicted: Predicted, fixed: tuple[float, ...]) -> Array:
+    """Standard deviations ``(n, 7)`` by the network, or the fixed ones ``(7,)`` where it has none."""
+    if predicted.precision is None:
+        return np.broadcast_to(np.asarray(fixed), predicted.mean.shape)
+    return np.asarray(np.sqrt(np.diagonal(np.linalg.inv(predicted.precision), axis1=1, axis2=2)))
+
+
+def calibrate_galnet(
+    trained: TrainedGalnet, data: StampSet, n_weigh: int = 1200, n_refine: int = 1200
+) -> GalnetCalibration:
+    """Measure scale, weight and intervals on the second half of the validation split.
+
+    The network's say falls where the pixels know better: in each of four bins of what it says of its own accuracy in
+    log Re, that one of `WEIGHTS` is taken which leaves the smallest errors.
+
+    Parameters
+    ----------
+    trained : TrainedGalnet
+    data : StampSet
+        The set it was trained on.
+    n_weigh, n_refine : int
+        Stamps that are refined at each weight, and to calibrate the refined intervals on.
+
+    Raises
+    ------
+    GalbaseError
+        If there are too few stamps.
+    """
+    rows = data.rows("validation")[1::2]
+    stamps, noise = data.stamps, np.asarray(data.stamps.column["sky_sigma"], np.float64)
+    truth = vectors_of_truth({name: value[rows] for name, value in stamps.column.items()}, data.instrument)
+    found = predict(trained, stamps.image[rows], stamps.psf[rows], noise[rows], data.instrument)
+    miss = truth - found.mean
+    if found.precision is None:
+        sigma = tuple(float(each) for each in 1.4826 * np.median(np.abs(miss), axis=0))
+        fixed = predicted_sigma(found, sigma)
+        return GalnetCalibration(1.0, (), (), ScaledIntervals.fit(miss, fixed, LOG_RE, 1), None, sigma)
+    scale = covariance_scale(miss, found.precision)
+    said = predicted_sigma(found, ())
+    intervals = ScaledIntervals.fit(miss, said, LOG_RE)
+    edges = tuple(float(edge) for edge in np.quantile(said[:, LOG_RE], np.arange(1, N_BIN) / N_BIN))
+
+    def refined(some: npt.NDArray[np.intp], weight: Array) -> tuple[Array, Array]:
+        assert found.precision is not None
+        part = Predicted(found.mean[some], found.precision[some], found.embedding[some])
+        where = rows[some]
+        vector, sigma, _ = refined_vectors(
+            part, scale, weight, stamps.image[where], stamps.psf[where], noise[where], data.instrument.gain
+        )
+        return truth[some] - vector, sigma
+
+    some = np.arange(min(n_weigh, len(rows)))
+    bins = np.searchsorted(edges, said[some, LOG_RE])
+    off = {each: np.abs(refined(some, np.full(len(some), each))[0][:, LOG_RE]) for each in WEIGHTS}
+    weight = tuple(
+        best_weight({each: [float(np.median(miss[bins == number]))] for each, miss in off.items()})
+        for number in range(N_BIN)
+    )
+    some = np.arange(min(n_refine, len(rows)))
+    miss, sigma_refined = refined(some, weights_of(said[some, LOG_RE], weight, edges))
+    refined_intervals = ScaledIntervals.fit(miss, sigma_refined, LOG_RE)
+    return GalnetCalibration(scale, weight, edges, intervals, refined_intervals)
+
+
+def weights_of(sigma: Array, weight: tuple[float, ...], edges: tuple[float, ...]) -> Array:
+    """The network's say by its sigmas of log Re ``(n,)``."""
+    return np.asarray(weight)[np.searchsorted(edges, sigma)]
+
+
+def measure(
+    trained: TrainedGalnet, calibration: GalnetCalibration, image: Float32, psf: Float32, sky_sigma: Array,
+    instrument: Instrument, *, refinement: bool, with_chi2: bool = True,
+) -> Measured:  # fmt: skip
+    """Sersic parameters of stamps with calibrated intervals.
+
+    Parameters
+    ----------
+    trained : TrainedGalnet
+    calibration : GalnetCalibration
+    image : (n, 61, 61) float32
+        Stamps without their sky [image unit].
+    psf : (n, 25, 25) float32
+    sky_sigma : (n,) float64
+        Noise a pixel [image unit].
+    instrument : Instrument
+    refinement : bool
+        Go on to the maximum of the posterior.
+    with_chi2 : bool
+        Draw the models of unrefined results to compare them with the stamps.
+    """
+    found = predict(trained, image, psf, sky_sigma, instrument)
+    if refinement:
+        if found.precision is None or calibration.refined is None:
+            raise GalbaseError(_NO_COVARIANCE)
+        said = predicted_sigma(found, ())[:, LOG_RE]
+        weight = weights_of(said, calibration.weight, calibration.weight_edges)
+        vector, sigma, chi2 = refined_vectors(found, calibration.scale, weight, image, psf, sky_sigma, instrument.gain)
+        intervals = calibration.refined
+    else:
+        vector, sigma, intervals = found.mean, predicted_sigma(found, calibration.sigma), calibration.network
+        chi2 = np.full(len(image), np.nan)
+        if with_chi2:
+            chi2 = np.array([_chi2(*each, instrument.gain) for each in zip(vector, image, psf, sky_sigma, strict=True)])
+    quantiles = intervals.quantiles(vector, sigma, LOG_RE)
+    return Measured(vector, sigma, quantiles, chi2, found.embedding)
+
+
+def _chi2(vector: Array, image: Float32, psf: Float32, noise: float, gain: float) -> float:
+    light = StampModel(psf).draw(within_bounds(vector))
+    return reduced_chi2(image.astype(np.float64) / noise, light, gain * noise)
