@@ -31,6 +31,7 @@ from galbase.schema.config import Config
 from galbase.schema.database import connect
 
 FAMILIES = ("galeffnet", "gpm_resnet")
+STARS = ("mmlforgalam_m1", "mmlforgalam_m3", "mmlforgalam_fused", "mmlforgalam_simulated")
 MODES = ("as-published", "improved")
 BUDGET_CPU_S = 1200
 
@@ -49,7 +50,6 @@ def main() -> None:
     asked = parser.parse_args()
     folder: Path = asked.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    config = Config(data_dir=folder / "archive")
     surveys = {each.name: each for each in prepare(config, folder, asked.size, asked.spectra, 1, tuple(asked.surveys))}
     results = folder / "results.jsonl"
     known = {json.loads(line)["key"]: json.loads(line) for line in _lines(results)}

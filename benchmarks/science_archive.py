@@ -1,8 +1,8 @@
-"""The archive that `science.py` trains in: simulated surveys, loaded and preprocessed by galbase's own commands.
+"""The archives that `science.py` trains in: simulated surveys, loaded and preprocessed by galbase's own commands.
 
-Three surveys, each in releases of its own: ``main``; ``null``, in which look-alikes have exchanged their structure, so
-that images can tell no more than the catalogue; ``shift``, of another telescope: worse seeing and less depth. Every
-step is skipped where it has been done.
+Three surveys, each in an archive of its own, since a selection takes all releases: ``main``; ``null``, in which
+look-alikes have exchanged their structure, so that images can tell no more than the catalogue; ``shift``, of another
+telescope: worse seeing and less depth. Every step is skipped where it has been done.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ SURVEYS = {"main": (), "null": ("--decorrelate-morphology",), "shift": ("--shift
 # As the texts describe them, contours of Canny's edges lose the target in half of the images; regions lose 3 %.
 PUBLISHED = {name: (name, "--option", "contours_of=regions") for name in ("galeffnet", "gpm_resnet")}
 IMPROVED = ("improved",)
+# The published masks keep one in seven of these galaxies; all variants read the same images.
+STARS = ("improved", "--option", "stamp_px=128")
 # What an image shows of a galaxy, free of noise and seeing: the features of the ceiling.
 FLUXES = tuple(f"{what}_{band}" for band in "grz" for what in ("flux", "flux_fib", "bulge_to_total"))
 STRUCTURE = (
@@ -39,10 +41,15 @@ class Survey:
 
     name: str
     folder: Path
+    config: Config
 
     def release(self, part: str) -> str:
-        """Name of a release: legacysurvey, sdss, sdss-image or truth."""
+        """Name of a release: legacysurvey, sdss or truth."""
         return f"{self.name}-{part}"
+
+    def run(self) -> tuple[Runner, Done]:
+        """Commands on its archive, and what has been done there."""
+        return Runner(self.config), Done(self.config.data_dir / "done.txt")
 
 
 class Done:
@@ -63,77 +70,88 @@ class Done:
         self._known.add(step)
 
 
-def prepare(config: Config, folder: Path, size: int, n_spectra: int, seed: int, names: tuple[str, ...]) -> list[Survey]:
+def prepare(folder: Path, size: int, n_spectra: int, seed: int, names: tuple[str, ...]) -> list[Survey]:
     """Simulate, load and preprocess the surveys of these names; what is done already is left."""
-    run, done = Runner(config), Done(folder / "done.txt")
-
-    def step(name: str, *words: object) -> None:
-        if done.once(name):
-            run(*words)
-            done.note(name)
-
-    run("db", "start")
-    step("upgrade", "db", "upgrade")
     surveys = []
     for number, name in enumerate(names):
-        survey = Survey(name, folder / f"survey-{name}")
+        data_dir = folder / f"archive-{name}"
+        data_dir.mkdir(parents=True, exist_ok=True)
+        survey = Survey(name, folder / f"survey-{name}", Config(data_dir=data_dir, server_memory="4GB"))
         surveys.append(survey)
+        run, done = survey.run()
+
+        def step(name: str, *words: object, run: Runner = run, done: Done = done) -> None:
+            if done.once(name):
+                run(*words)
+                done.note(name)
+
+        run("db", "start")
+        step("upgrade", "db", "upgrade")
         spectra = n_spectra if name == "main" else 0
         step(
-            f"{name} simulate", "simulate", "--out", survey.folder, "--size", size, "--seed", seed + number,
-            "--spectra", spectra, "--surveys", "legacy,sdss" if spectra else "legacy", *SURVEYS[name],
+            "simulate", "simulate", "--out", survey.folder, "--size", size, "--seed", seed + number, "--spectra",
+            spectra, "--surveys", "legacy,sdss" if spectra else "legacy", *SURVEYS[name],
         )  # fmt: skip
-        _load(step, survey, 10 * number + 10, spectra > 0)
+        _load(step, survey, spectra > 0)
     return surveys
 
 
-def _load(step: Any, survey: Survey, priority: int, has_spectra: bool) -> None:
+def _load(step: Any, survey: Survey, has_spectra: bool) -> None:
     folder, release = survey.folder, survey.release
-    parts = ("legacysurvey", "sdss", "truth", *(("sdss-image",) if has_spectra else ()))
-    for number, part in enumerate(parts):
+    for number, part in enumerate(("legacysurvey", "sdss", "truth")):
         step(
-            f"{survey.name} release {part}", "release", "add", release(part), "--survey", f"simulated {part}",
-            "--licence", "CC0-1.0", "--citation", "galbase simulated survey", "--priority", priority + number,
-            "--simulated",
+            f"release {part}", "release", "add", release(part), "--survey", f"simulated {part}", "--licence", "CC0-1.0",
+            "--citation", "galbase simulated survey", "--priority", 10 + number, "--simulated",
         )  # fmt: skip
     shards = sorted((folder / "legacysurvey").glob("*.h5"))
-    step(f"{survey.name} images", "ingest", "images", *shards, "--release", release("legacysurvey"))
+    step("images", "ingest", "images", *shards, "--release", release("legacysurvey"))
     for part, file in (
         ("legacysurvey", "legacysurvey/sweep-sim.fits"), ("sdss", "sdss/galSpec-sim.fits"), ("truth", "truth.fits"),
     ):  # fmt: skip
-        step(f"{survey.name} catalogue {part}", "ingest", "catalogue", folder / file, "--release", release(part))
+        step(f"catalogue {part}", "ingest", "catalogue", folder / file, "--release", release(part))
     for part, radius in (("sdss", 3), ("truth", 1)):
         step(
-            f"{survey.name} crossmatch {part}", "crossmatch", release("legacysurvey"), release(part), "--radius-arcsec",
-            radius,
+            f"crossmatch {part}", "crossmatch", release("legacysurvey"), release(part), "--radius-arcsec", radius
         )  # fmt: skip
+    if has_spectra:
+        _load_stars(step, survey)
     for config in (*PUBLISHED.values(), IMPROVED):
-        step(
-            f"{survey.name} preprocess {config[0]}", "preprocess", "--release", release("legacysurvey"), "--config",
-            *config,
-        )  # fmt: skip
+        step(f"preprocess {config[0]}", "preprocess", "--release", release("legacysurvey"), "--config", *config)
+
+
+def _load_stars(step: Any, survey: Survey) -> None:
+    """Spectra, gri images and labels of the stars' ages and metallicities."""
+    folder, release = survey.folder / "sdss", survey.release
+    step("spectra", "ingest", "spectra", folder / "spectra", "--release", release("sdss"))
+    step(
+        "release gri", "release", "add", release("gri"), "--survey", "simulated gri", "--licence", "CC0-1.0",
+        "--citation", "galbase simulated survey", "--priority", 20, "--simulated",
+    )  # fmt: skip
+    step("gri", "ingest", "images", *sorted(folder.glob("images_npix128_*.h5")), "--release", release("gri"))
+    step("crossmatch gri", "crossmatch", release("sdss"), release("gri"), "--radius-arcsec", 3)
+    step(
+        "labels", "ingest", "labels", folder / "stellarpop-sim.fits", "--release", release("sdss"), "--origin",
+        "simulated-fit", "--radius-arcsec", 1,
+    )  # fmt: skip
+    step("preprocess stars", "preprocess", "--release", release("gri"), "--config", *STARS)
 
 
 def true_features(connection: psycopg.Connection[Any], survey: Survey, observation_id: list[int]) -> Array:
-    """True magnitudes, colours and structure of images, in their order; ``(n, n_feature)``.
+    """True magnitudes, colours and structure of the galaxies of images, in their order; ``(n, n_feature)``.
 
     Rows of the truth are those of the image shards, one after another.
     """
-    first = {
-        row[0]: int(re.findall(r"_(\d{9})_\d{9}\.h5$", row[1])[0])
-        for row in connection.execute(
-            "SELECT f.data_file_id, f.path FROM archive.data_file f JOIN archive.data_release r USING (release_id) "
-            "WHERE r.release = %s AND f.format = 'hdf5'",
-            (survey.release("legacysurvey"),),
-        ).fetchall()
-    }
-    place = {
-        observation: first[file] + row
-        for observation, file, row in connection.execute(
-            "SELECT observation_id, data_file_id, row_index FROM archive.observation WHERE observation_id = ANY(%s)",
-            (observation_id,),
-        ).fetchall()
-    }
+    rows = connection.execute(
+        "SELECT o.observation_id, f.path, i.row_index FROM archive.observation o "
+        "JOIN archive.galaxy_member m ON m.source_id = o.source_id "
+        "JOIN archive.galaxy_member n ON n.galaxy_id = m.galaxy_id "
+        "JOIN archive.observation i ON i.source_id = n.source_id AND i.kind = 'image' "
+        "JOIN archive.data_file f ON f.data_file_id = i.data_file_id "
+        "JOIN archive.data_release r ON r.release_id = i.release_id "
+        "WHERE r.release = %s AND o.observation_id = ANY(%s)",
+        (survey.release("legacysurvey"), observation_id),
+    ).fetchall()
+    place = {observation: int(re.findall(r"_(\d{9})_\d{9}\.h5$", path)[0]) + row for observation, path, row in rows}
     with fits.open(survey.folder / "truth.fits") as hdus:
         data = hdus[1].data
         columns = {name: np.asarray(data[name], np.float64) for name in (*FLUXES, *STRUCTURE)}
@@ -148,12 +166,14 @@ def true_features(connection: psycopg.Connection[Any], survey: Survey, observati
     return np.asarray(table[[place[each] for each in observation_id]])
 
 
-def training_set(config: Config, survey: Survey, folder: Path, family: str, mode: str) -> str:
+def training_set(survey: Survey, family: str, mode: str) -> str:
     """Name of the frozen training set of a survey, family and mode, made where it is not there yet."""
-    run, done = Runner(config), Done(folder / "done.txt")
-    name = f"{survey.name}-{family}-{mode}"
+    run, done = survey.run()
+    stars = family.startswith("mmlforgalam")
+    selection = "mmlforgalam" if stars else family
+    name = f"{survey.name}-mmlforgalam" if stars else f"{survey.name}-{family}-{mode}"
     if done.once(name):
-        preprocess = IMPROVED if mode == "improved" else PUBLISHED[family]
-        run("training-set", "create", name, "--selection", family, "--seed", 1, "--config", *preprocess)
+        preprocess = STARS if selection == "mmlforgalam" else IMPROVED if mode == "improved" else PUBLISHED[family]
+        run("training-set", "create", name, "--selection", selection, "--seed", 1, "--config", *preprocess)
         done.note(name)
     return name

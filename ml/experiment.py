@@ -20,7 +20,7 @@ from galbase.ml.fused_training import FusedData, features, fit_fused, simulated_
 from galbase.ml.inference import Inference, infer
 from galbase.ml.metrics import interval_metrics, point_metrics
 from galbase.ml.model_input import find_input, load_input
-from galbase.ml.model_store import NewModel, register_model, weights_to_bytes
+from galbase.ml.model_store import NewModel, register_model
 from galbase.ml.networks.build import build, improved_bin_px, improved_options, learns_from, reads
 from galbase.ml.networks.mmlforgalam_fused import FusedNetwork, feature_model
 from galbase.ml.networks.network import Network
@@ -31,6 +31,7 @@ from galbase.ml.scaling import LabelScaler
 from galbase.ml.splits import SPLITS, sky_block
 from galbase.ml.training import TrainingResult, fit, training_config
 from galbase.ml.training_set import TrainingSet, find_training_set, members
+from galbase.ml.weights import weights_to_bytes
 from galbase.schema.database import connect_url
 from galbase.schema.errors import GalbaseError
 

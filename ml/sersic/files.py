@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from galbase.ml.model_store import fill_weights, weights_to_bytes
 from galbase.ml.networks.build import build
 from galbase.ml.scaling import LabelScaler
 from galbase.ml.sersic.measure import GalnetCalibration
 from galbase.ml.sersic.training import TrainedGalnet
+from galbase.ml.weights import fill_weights, weights_to_bytes
 from galbase.schema.errors import GalbaseError
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "galnet.json"

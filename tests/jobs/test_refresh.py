@@ -20,13 +20,14 @@ from galbase.ml.backend import make_deterministic
 from galbase.ml.calibration import LEVELS, calibrate
 from galbase.ml.domain import Domain
 from galbase.ml.inference import normalised
-from galbase.ml.model_store import NewModel, find_model, register_model, weights_to_bytes
+from galbase.ml.model_store import NewModel, find_model, register_model
 from galbase.ml.networks.build import build
 from galbase.ml.prediction_store import stale_units
 from galbase.ml.promotion import promote
 from galbase.ml.recipe import Recipe
 from galbase.ml.refresh import n_unjudged, plan
 from galbase.ml.scaling import LabelScaler
+from galbase.ml.weights import weights_to_bytes
 from galbase.schema import files
 from galbase.schema.errors import GalbaseError
 from galbase.schema.flags import PredictionFlag

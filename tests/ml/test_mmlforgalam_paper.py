@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from galbase.ml.backend import keras, make_deterministic
-from galbase.ml.model_store import fill_weights, weights_to_bytes
 from galbase.ml.networks.build import LEARNS_FROM, READS, build, learns_from, reads
 from galbase.ml.networks.mmlforgalam_fused import FusedNetwork, feature_model
+from galbase.ml.weights import fill_weights, weights_to_bytes
 from galbase.schema.errors import GalbaseError, UsageError
 
 

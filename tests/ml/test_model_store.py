@@ -20,7 +20,7 @@ from galbase.ml.fractions import parse_fractions
 from galbase.ml.inference import infer
 from galbase.ml.jobs import predict
 from galbase.ml.model_plots import write_plots
-from galbase.ml.model_store import fill_weights, find_model, load_model, read_artifact, weights_to_bytes
+from galbase.ml.model_store import find_model, load_model, read_artifact
 from galbase.ml.networks.build import build
 from galbase.ml.recipe import Recipe
 from galbase.ml.refresh import plan
@@ -28,6 +28,7 @@ from galbase.ml.report import write_report
 from galbase.ml.request import TrainingRequest
 from galbase.ml.scaling import LabelScaler
 from galbase.ml.training_set import Draw, create_training_set, find_training_set, members
+from galbase.ml.weights import fill_weights, weights_to_bytes
 from galbase.schema.errors import GalbaseError
 from galbase.schema.jobs import cluster
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from galbase.ml.backend import keras, make_deterministic
-from galbase.ml.model_store import fill_weights, weights_to_bytes
 from galbase.ml.networks.build import build
 from galbase.ml.training import training_config
+from galbase.ml.weights import fill_weights, weights_to_bytes
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("galeffnet", {"backbone": "efficientnet_b3"}),

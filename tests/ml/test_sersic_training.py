@@ -10,7 +10,6 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from galbase.ml.backend import keras, make_deterministic
-from galbase.ml.model_store import fill_weights, weights_to_bytes
 from galbase.ml.networks.build import build
 from galbase.ml.networks.gaussian import gaussian_loss, n_output, split_output
 from galbase.ml.scaling import LabelScaler
@@ -29,6 +28,7 @@ from galbase.ml.sersic.training import (
 from galbase.ml.sersic.vector import LOG_RE, MAG, vectors_of_truth
 from galbase.ml.stamps.parameters import StampParameters
 from galbase.ml.stamps.simulate import simulate_stamps
+from galbase.ml.weights import fill_weights, weights_to_bytes
 from galbase.schema.errors import GalbaseError, UsageError
 
 
