@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 from science_archive import Survey, prepare, training_set
-from science_score import score
+from science_score import elsewhere, score
 
 from galbase.ml.jobs import train
 from galbase.ml.request import TrainingRequest
 from galbase.schema.cache_folder import cache_folder
-from galbase.schema.config import Config
 from galbase.schema.database import connect
 
 FAMILIES = ("galeffnet", "gpm_resnet")
@@ -50,19 +50,26 @@ def main() -> None:
     asked = parser.parse_args()
     folder: Path = asked.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    surveys = {each.name: each for each in prepare(config, folder, asked.size, asked.spectra, 1, tuple(asked.surveys))}
+    surveys = {each.name: each for each in prepare(folder, asked.size, asked.spectra, 1, tuple(asked.surveys))}
     results = folder / "results.jsonl"
     known = {json.loads(line)["key"]: json.loads(line) for line in _lines(results)}
-    for name in ("main", "null"):
-        for family in FAMILIES:
-            for mode in MODES if name == "main" else ("improved",):
-                for seed in asked.seeds:
-                    key = f"{name}-{family}-{mode}-{asked.preset}-{seed}"
-                    if name in surveys and key not in known and asked.only in key:
-                        known[key] = _run(config, folder, surveys, name, family, mode, seed, key, asked)
-                        with results.open("a") as stream:
-                            stream.write(json.dumps(known[key]) + "\n")
+    for name, family, mode in _plan(asked.spectra > 0):
+        for seed in asked.seeds:
+            key = f"{name}-{family}-{mode}-{asked.preset}-{seed}"
+            if name in surveys and key not in known and asked.only in key:
+                known[key] = _run(surveys, name, family, mode, seed, key, asked)
+                with results.open("a") as stream:
+                    stream.write(json.dumps(known[key]) + "\n")
     _table(list(known.values()))
+
+
+def _plan(with_spectra: bool) -> list[tuple[str, str, str]]:
+    """Survey, family and mode of the runs."""
+    runs = [("main", family, mode) for family in FAMILIES for mode in MODES]
+    runs += [("null", family, "improved") for family in FAMILIES]
+    if with_spectra:
+        runs += [("main", family, mode) for family in STARS for mode in MODES]
+    return runs
 
 
 def _lines(path: Path) -> list[str]:
@@ -70,31 +77,41 @@ def _lines(path: Path) -> list[str]:
 
 
 def _run(
-    config: Config, folder: Path, surveys: dict[str, Survey], name: str, family: str, mode: str, seed: int, key: str,
-    asked: argparse.Namespace,
-) -> dict[str, Any]:  # fmt: skip
+    surveys: dict[str, Survey], name: str, family: str, mode: str, seed: int, key: str, asked: argparse.Namespace
+) -> dict[str, Any]:
     """Train and score one model."""
-    chosen = training_set(config, surveys[name], folder, family, mode)
-    other = surveys.get("shift") if name == "main" else None
-    other_set = None if other is None else training_set(config, other, folder, family, mode)
-    start = time.process_time()
+    survey = surveys[name]
     request = TrainingRequest(
-        name=key, family=family, mode=mode, preset=asked.preset, training_set=chosen, seed=seed, epochs=asked.epochs,
-        options={}, weights_path=None, run_id=None,
+        name=key, family=family, mode=mode, preset=asked.preset, training_set=training_set(survey, family, mode),
+        seed=seed, epochs=asked.epochs, options={}, weights_path=None, run_id=None,
     )  # fmt: skip
-    trained = train(config, request)
+    start = time.process_time()
+    trained = train(survey.config, request)
     cpu = time.process_time() - start
-    with connect(config) as connection:
-        cache = cache_folder(connection, config)
-        scores = score(connection, key, surveys[name], other, other_set, cache or folder / "no-cache")
+    with connect(survey.config) as connection:
+        scores = score(connection, key, survey, _cache(connection, survey))
+        if "shift" in surveys and name == "main" and family in FAMILIES:
+            other = surveys["shift"]
+            other_set = training_set(other, family, mode)
+            with connect(other.config) as there:
+                found = elsewhere(connection, key, there, other_set, _cache(there, other))
+            scores["shift_outside"] = found["outside"]
+            for prop, values in found["property"].items():
+                scores["property"][prop]["shift"] = values
     line = {
         "key": key, "survey": name, "family": family, "mode": mode, "seed": seed, "preset": asked.preset,
         "n": trained["n"], "cpu_s": round(cpu, 1), "epochs": len(trained["history"]["loss"]),
         "n_parameter": trained["n_parameter"], **scores,
     }  # fmt: skip
+    if "simulated_feature" in trained:
+        line["simulated_feature"] = trained["simulated_feature"]
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
     return line
+
+
+def _cache(connection: psycopg.Connection[Any], survey: Survey) -> Path:
+    return cache_folder(connection, survey.config) or survey.config.data_dir / "no-cache"
 
 
 def _table(lines: list[dict[str, Any]]) -> None:
