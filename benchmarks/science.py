@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -85,9 +84,10 @@ def _run(
         name=key, family=family, mode=mode, preset=asked.preset, training_set=training_set(survey, family, mode),
         seed=seed, epochs=asked.epochs, options={}, weights_path=None, run_id=None,
     )  # fmt: skip
-    start = time.process_time()
-    trained = train(survey.config, request)
-    cpu = time.process_time() - start
+    with connect(survey.config) as connection:
+        # Of a run that ended between its training and its line.
+        stored = connection.execute("SELECT metrics FROM archive.model WHERE name = %s", (key,)).fetchone()
+    trained = stored[0] if stored else train(survey.config, request)
     with connect(survey.config) as connection:
         scores = score(connection, key, survey, _cache(connection, survey))
         if "shift" in surveys and name == "main" and family in FAMILIES:
@@ -100,7 +100,7 @@ def _run(
                 scores["property"][prop]["shift"] = values
     line = {
         "key": key, "survey": name, "family": family, "mode": mode, "seed": seed, "preset": asked.preset,
-        "n": trained["n"], "cpu_s": round(cpu, 1), "epochs": len(trained["history"]["loss"]),
+        "n": trained["n"], "cpu_s": round(trained["seconds"]["cpu"], 1), "epochs": len(trained["history"]["loss"]),
         "n_parameter": trained["n_parameter"], **scores,
     }  # fmt: skip
     if "simulated_feature" in trained:

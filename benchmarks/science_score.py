@@ -61,7 +61,7 @@ def score(connection: psycopg.Connection[Any], name: str, survey: Survey, cache:
         ]
         scores["property"][prop] = {
             "network": {**point_metrics(true, quantiles["q50"]), **interval_metrics(true, quantiles)},
-            "ceiling": point_metrics(true, boosted_trees(train, sky.train_label[:, k], test, category=0, seed=1)),
+            "ceiling": point_metrics(true, boosted_trees(train, sky.train_label[:, k], test, category=None, seed=1)),
             "coverage_fails": [f"{part['of']} {part['name']}" for part in parts if part["coverage_fails"]],
         }
         if sky.train_feature is not None and sky.test_feature is not None:

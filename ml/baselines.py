@@ -120,7 +120,7 @@ def mass_metallicity(log_mstar: npt.ArrayLike) -> Array:
 
 
 def boosted_trees(
-    train: npt.ArrayLike, label: npt.ArrayLike, test: npt.ArrayLike, *, category: int, seed: int
+    train: npt.ArrayLike, label: npt.ArrayLike, test: npt.ArrayLike, *, category: int | None, seed: int
 ) -> Array:
     """Predictions of gradient-boosted trees (scikit-learn's HistGradientBoostingRegressor).
 
@@ -130,8 +130,8 @@ def boosted_trees(
         Features; NaN is missing.
     label : (n,) array_like of float
         Training labels.
-    category : int
-        Column that holds a category.
+    category : int or None
+        Column that holds a category; None for none.
     seed : int
         Seed of the early-stopping split.
     """
@@ -143,7 +143,7 @@ def boosted_trees(
     varied = [k for k in range(features.shape[1]) if len(np.unique(features[np.isfinite(features[:, k]), k])) > 1]
     if not varied:
         return mean_prediction(labels, len(asked))
-    code = category % features.shape[1]
+    code = None if category is None else category % features.shape[1]
     model: Any = HistGradientBoostingRegressor(
         loss="squared_error",
         learning_rate=0.06,
