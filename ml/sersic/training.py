@@ -53,7 +53,7 @@ class Schedule:
 # keeps to 20 minutes of a processor on 160,000 stamps.
 _SCHEDULES = {
     "tiny": Schedule(epochs=30, batch_size=32, learning_rate=1e-3),
-    "small": Schedule(epochs=9, batch_size=64, learning_rate=1e-3),
+    "small": Schedule(epochs=6, batch_size=64, learning_rate=1e-3),
     "paper": Schedule(epochs=50, batch_size=256, learning_rate=1e-3),
 }
 
