@@ -113,10 +113,10 @@ def _load(step: Any, survey: Survey, has_spectra: bool) -> None:
         step(
             f"crossmatch {part}", "crossmatch", release("legacysurvey"), release(part), "--radius-arcsec", radius
         )  # fmt: skip
-    if has_spectra:
-        _load_stars(step, survey)
     for config in (*PUBLISHED.values(), IMPROVED):
         step(f"preprocess {config[0]}", "preprocess", "--release", release("legacysurvey"), "--config", *config)
+    if has_spectra:
+        _load_stars(step, survey)
 
 
 def _load_stars(step: Any, survey: Survey) -> None:
