@@ -4,6 +4,9 @@
 line in ``results.jsonl`` is a finished run, and is not run again; a table ends it. Runs may be chosen by ``--only``, a
 part of their key such as ``main-galeffnet-improved``.
 
+Improved networks of images start from one that learned from the pretraining survey, disjoint in sky and seed, with the
+same seed; its CPU-seconds count. On the null survey they start afresh: its images tell nothing of what others do.
+
 Bars (CPU-seconds are those of a whole run, training, calibration and scoring included, at most 1200): an improved model
 closes 30 % of the gap between boosted trees on the catalogue and the ceiling (the same trees on the true structure),
 has 10 % less sigma than its as-published twin, no gain over the catalogue on the null survey, and flags the shifted
@@ -16,6 +19,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,7 @@ from science_archive import Survey, prepare, training_set
 from science_score import elsewhere, score
 
 from galbase.ml.jobs import train
+from galbase.ml.model_file import write_model_file
 from galbase.ml.request import TrainingRequest
 from galbase.schema.cache_folder import cache_folder
 from galbase.schema.database import connect
@@ -33,6 +38,9 @@ FAMILIES = ("galeffnet", "gpm_resnet")
 STARS = ("mmlforgalam_m1", "mmlforgalam_m3", "mmlforgalam_fused", "mmlforgalam_simulated")
 MODES = ("as-published", "improved")
 BUDGET_CPU_S = 1200
+# Epochs of the pretraining, and of the training from there at a third of the rate.
+PRETRAINING = {"galeffnet": (6, 6), "gpm_resnet": (15, 15)}
+RATE_AFTER = 3e-4
 
 
 def main() -> None:
@@ -44,7 +52,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--preset", default="small")
     parser.add_argument("--epochs", type=int, default=None, help="instead of the preset's")
-    parser.add_argument("--surveys", nargs="+", default=["main", "null", "shift"])
+    parser.add_argument("--surveys", nargs="+", default=["main", "null", "shift", "pretraining"])
     parser.add_argument("--only", default="", help="part of the keys of the runs to do")
     asked = parser.parse_args()
     folder: Path = asked.folder.absolute()
@@ -84,10 +92,10 @@ def _run(
         name=key, family=family, mode=mode, preset=asked.preset, training_set=training_set(survey, family, mode),
         seed=seed, epochs=asked.epochs, options={}, weights_path=None, run_id=None,
     )  # fmt: skip
-    with connect(survey.config) as connection:
-        # Of a run that ended between its training and its line.
-        stored = connection.execute("SELECT metrics FROM archive.model WHERE name = %s", (key,)).fetchone()
-    trained = stored[0] if stored else train(survey.config, request)
+    if (name, mode) == ("main", "improved") and family in PRETRAINING and "pretraining" in surveys:
+        request = _pretrained(surveys["pretraining"], request)
+    trained = _trained(survey, request)
+    cpu_s = trained["seconds"]["cpu"] + (trained["pretrained"] or {}).get("cpu_seconds", 0.0)
     with connect(survey.config) as connection:
         scores = score(connection, key, survey, _cache(connection, survey))
         if "shift" in surveys and name == "main" and family in FAMILIES:
@@ -100,14 +108,36 @@ def _run(
                 scores["property"][prop]["shift"] = values
     line = {
         "key": key, "survey": name, "family": family, "mode": mode, "seed": seed, "preset": asked.preset,
-        "n": trained["n"], "cpu_s": round(trained["seconds"]["cpu"], 1), "epochs": len(trained["history"]["loss"]),
-        "n_parameter": trained["n_parameter"], **scores,
+        "n": trained["n"], "cpu_s": round(cpu_s, 1), "pretrained": trained["pretrained"],
+        "epochs": len(trained["history"]["loss"]), "n_parameter": trained["n_parameter"], **scores,
     }  # fmt: skip
     if "simulated_feature" in trained:
         line["simulated_feature"] = trained["simulated_feature"]
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
     return line
+
+
+def _trained(survey: Survey, request: TrainingRequest) -> dict[str, Any]:
+    """Metrics of a model, trained unless it is there: a run may have ended between its training and its line."""
+    with connect(survey.config) as connection:
+        stored = connection.execute("SELECT metrics FROM archive.model WHERE name = %s", (request.name,)).fetchone()
+    return stored[0] if stored else train(survey.config, request)
+
+
+def _pretrained(survey: Survey, request: TrainingRequest) -> TrainingRequest:
+    """The request to go on from a network that learned from the pretraining survey."""
+    before, after = PRETRAINING[request.family]
+    path = survey.folder.parent / f"pretrained-{request.name}.safetensors"
+    if not path.exists():
+        first = replace(
+            request, name=f"pretraining-{request.name}", epochs=request.epochs or before,
+            training_set=training_set(survey, request.family, request.mode),
+        )  # fmt: skip
+        _trained(survey, first)
+        with connect(survey.config) as connection:
+            write_model_file(connection, first.name, path)
+    return replace(request, weights_path=str(path), epochs=request.epochs or after, learning_rate=RATE_AFTER)
 
 
 def _cache(connection: psycopg.Connection[Any], survey: Survey) -> Path:

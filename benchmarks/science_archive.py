@@ -1,8 +1,9 @@
 """The archives that `science.py` trains in: simulated surveys, loaded and preprocessed by galbase's own commands.
 
-Three surveys, each in an archive of its own, since a selection takes all releases: ``main``; ``null``, in which
+Four surveys, each in an archive of its own, since a selection takes all releases: ``main``; ``null``, in which
 look-alikes have exchanged their structure, so that images can tell no more than the catalogue; ``shift``, of another
-telescope: worse seeing and less depth. Every step is skipped where it has been done.
+telescope: worse seeing and less depth; ``pretraining``, half as large again, on sky and of a seed of its own, whose
+labels are the truth without noise. Every step is skipped where it has been done.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from galbase.ml.demo import Runner
 from galbase.schema.config import Config
 
 Array = npt.NDArray[np.float64]
-SURVEYS = {"main": (), "null": ("--decorrelate-morphology",), "shift": ("--shift",)}
+SURVEYS = {
+    "main": (), "null": ("--decorrelate-morphology",), "shift": ("--shift",), "pretraining": ("--sky", "pretraining"),
+}  # fmt: skip
+_SEED = {"main": 0, "null": 1, "shift": 2, "pretraining": 100}
 # As the texts describe them, contours of Canny's edges lose the target in half of the images; regions lose 3 %.
 PUBLISHED = {name: (name, "--option", "contours_of=regions") for name in ("galeffnet", "gpm_resnet")}
 IMPROVED = ("improved",)
@@ -73,7 +77,7 @@ class Done:
 def prepare(folder: Path, size: int, n_spectra: int, seed: int, names: tuple[str, ...]) -> list[Survey]:
     """Simulate, load and preprocess the surveys of these names; what is done already is left."""
     surveys = []
-    for number, name in enumerate(names):
+    for name in names:
         data_dir = folder / f"archive-{name}"
         data_dir.mkdir(parents=True, exist_ok=True)
         survey = Survey(name, folder / f"survey-{name}", Config(data_dir=data_dir, server_memory="4GB"))
@@ -86,11 +90,12 @@ def prepare(folder: Path, size: int, n_spectra: int, seed: int, names: tuple[str
                 done.note(name)
 
         run("db", "start")
-        step("upgrade", "db", "upgrade")
+        run("db", "upgrade")
         spectra = n_spectra if name == "main" else 0
+        galaxies = size * 3 // 2 if name == "pretraining" else size
         step(
-            "simulate", "simulate", "--out", survey.folder, "--size", size, "--seed", seed + number, "--spectra",
-            spectra, "--surveys", "legacy,sdss" if spectra else "legacy", *SURVEYS[name],
+            "simulate", "simulate", "--out", survey.folder, "--size", galaxies, "--seed", seed + _SEED[name],
+            "--spectra", spectra, "--surveys", "legacy,sdss" if spectra else "legacy", *SURVEYS[name],
         )  # fmt: skip
         _load(step, survey, spectra > 0)
     return surveys
@@ -113,7 +118,12 @@ def _load(step: Any, survey: Survey, has_spectra: bool) -> None:
         step(
             f"crossmatch {part}", "crossmatch", release("legacysurvey"), release(part), "--radius-arcsec", radius
         )  # fmt: skip
-    for config in (*PUBLISHED.values(), IMPROVED):
+    if survey.name == "pretraining":
+        step(
+            "labels truth", "ingest", "labels", folder / "truth.fits", "--release", release("sdss"),
+            "--origin", "truth", "--radius-arcsec", 1,
+        )  # fmt: skip
+    for config in (IMPROVED,) if survey.name == "pretraining" else (*PUBLISHED.values(), IMPROVED):
         step(f"preprocess {config[0]}", "preprocess", "--release", release("legacysurvey"), "--config", *config)
     if has_spectra:
         _load_stars(step, survey)
@@ -174,6 +184,10 @@ def training_set(survey: Survey, family: str, mode: str) -> str:
     name = f"{survey.name}-mmlforgalam" if stars else f"{survey.name}-{family}-{mode}"
     if done.once(name):
         preprocess = STARS if selection == "mmlforgalam" else IMPROVED if mode == "improved" else PUBLISHED[family]
-        run("training-set", "create", name, "--selection", selection, "--seed", 1, "--config", *preprocess)
+        # Few are needed to calibrate and to test what only is gone on from.
+        labels = ("--label-origin", "truth", "--fractions", "84:6:5:5") if survey.name == "pretraining" else ()
+        run(
+            "training-set", "create", name, "--selection", selection, "--seed", 1, *labels, "--config", *preprocess
+        )  # fmt: skip
         done.note(name)
     return name

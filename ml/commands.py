@@ -31,7 +31,14 @@ def train(
     backbone: Annotated[
         str | None, typer.Option(help="efficientnet_b3 or efficientnet_v2_b3, for preset paper.")
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="ImageNet weights of the backbone, a file.")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Start from a model's file (.safetensors, of `galbase weights`) or ImageNet weights of the backbone."
+        ),
+    ] = None,
+    weights_sha256: Annotated[str | None, typer.Option(help="What the SHA-256 of that file must be.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Override the learning rate at the start.")] = None,
     scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
@@ -56,7 +63,13 @@ def train(
         options={} if backbone is None else {"backbone": backbone},
         weights_path=None if weights is None else str(weights.expanduser().absolute()),
         run_id=None,
+        weights_sha256=weights_sha256,
+        learning_rate=learning_rate,
     )
+    if learning_rate is not None and not 0 < learning_rate < 1:
+        raise UsageError(f"--learning-rate is {learning_rate}; it lies between 0 and 1.")
+    if weights_sha256 is not None and weights is None:
+        raise UsageError("--weights-sha256 is of a file that --weights names; give both.")
     result = run(ctx.obj, request, scheduler=scheduler or ctx.obj.scheduler)
     if as_json:
         report(result, True)
@@ -69,6 +82,24 @@ def train(
     if result["stamps_from_cache"] is not None:
         note(f"{result['stamps_from_cache']} of {sum(result['n'].values())} stamps came from the cache.")
     scores_table(result["test"], f"{result['name']} on held-out sky")
+
+
+def weights(
+    ctx: typer.Context,
+    model: Annotated[str, typer.Argument(help="Name or number of the model.")],
+    out: Annotated[Path, typer.Option(help="New file, .safetensors.")],
+    as_json: Json = False,
+) -> None:
+    """Write a model's weights and what they mean to a file that `galbase train --weights` starts from.
+
+    Example: galbase weights galeffnet-tiny-improved-main --out galeffnet.safetensors
+    """
+    from galbase.ml.model_file import write_model_file
+    from galbase.schema.database import connect
+
+    with connect(ctx.obj) as connection:
+        digest = write_model_file(connection, model, out)
+    report({"file": str(out), "sha256": digest}, as_json)
 
 
 def promote(

@@ -15,6 +15,7 @@ from galbase.ingest.preprocess.config import PreprocessConfig
 from galbase.ingest.preprocess.ellipse import Ellipse
 from galbase.ingest.preprocess.pixels import read_cutouts
 from galbase.ingest.preprocess.stamp_file import UnusableStampFileError, read_stamps
+from galbase.ml.image_scalars import psf_scalars
 from galbase.ml.recipe import Recipe, prepare, prepare_target
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class ImageRow:
         The target before enlargement.
     input_hash : str
         Of the verdict; a cached stamp must bear the same.
+    psf_fwhm_arcsec : tuple of float or None, optional
+        Width of the PSF in each band; None where it is not known.
     """
 
     observation_id: int
@@ -51,6 +54,7 @@ class ImageRow:
     is_display: bool
     ellipse: Ellipse
     input_hash: str
+    psf_fwhm_arcsec: tuple[float | None, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def image_files(
     rows = connection.execute(
         "SELECT f.data_file_id, d.path, f.path, f.format, o.observation_id, o.row_index, i.bands, "
         "i.pixel_scale_arcsec, i.is_display, p.ellipse_x, p.ellipse_y, p.ellipse_a, p.ellipse_b, p.ellipse_theta, "
-        "p.input_hash "
+        "p.input_hash, i.psf_fwhm_arcsec "
         "FROM archive.observation o JOIN archive.image i USING (observation_id) "
         "JOIN archive.preprocess p ON p.observation_id = o.observation_id AND p.preprocess_config_id = %s "
         "JOIN archive.data_file f ON f.data_file_id = o.data_file_id JOIN archive.data_root d USING (data_root_id) "
@@ -113,9 +117,10 @@ def image_files(
     ).fetchall():
         cached.setdefault(file_id, []).append(CachedFile(path, digest))
     files: dict[int, tuple[Path, str, list[ImageRow]]] = {}
-    for file_id, root, path, fmt, observation, index, bands, scale, is_display, *axes, digest in rows:
+    for file_id, root, path, fmt, observation, index, bands, scale, is_display, *axes, digest, psf in rows:
         _, _, found = files.setdefault(file_id, (Path(root) / path, fmt, []))
-        found.append(ImageRow(observation, index, tuple(bands), scale, is_display, Ellipse(*axes), digest))
+        widths = None if psf is None else tuple(psf)
+        found.append(ImageRow(observation, index, tuple(bands), scale, is_display, Ellipse(*axes), digest, widths))
     return [
         ImageFile(path, fmt, tuple(found), tuple(cached.get(file_id, ())))
         for file_id, (path, fmt, found) in files.items()
@@ -169,11 +174,13 @@ def load_inputs(
                 )
         for row in file.rows:
             image, scalar = prepared[row.row_index]
+            if recipe.reads_psf:
+                scalar = np.concatenate([scalar, psf_scalars(row.bands, row.psf_fwhm_arcsec)])
             ids.append(row.observation_id)
             images.append(image)
             scalars.append(scalar)
     if not ids:
-        side = config.stamp_px // recipe.bin_px
+        side = recipe.side_px(config.stamp_px)
         return LoadedInputs(
             [], np.empty((0, side, side, 3), np.float32), np.empty((0, recipe.n_image_scalar), np.float32), 0
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from galbase.ml.domain import Domain
 from galbase.ml.fused_training import FusedData, features, fit_fused, simulated_r2
 from galbase.ml.inference import Inference, infer
 from galbase.ml.metrics import interval_metrics, point_metrics
+from galbase.ml.model_file import SUFFIX, checked_bytes, read_model_file
 from galbase.ml.model_input import find_input, load_input
 from galbase.ml.model_store import NewModel, register_model
-from galbase.ml.networks.build import build, improved_bin_px, improved_options, learns_from, reads
+from galbase.ml.networks.build import build, improved_bin_px, improved_crop_px, improved_options, learns_from, reads
 from galbase.ml.networks.mmlforgalam_fused import FusedNetwork, feature_model
 from galbase.ml.networks.network import Network
 from galbase.ml.photometry import photometry
@@ -29,9 +30,9 @@ from galbase.ml.recipe import NONE, Recipe, recipe_of_mode
 from galbase.ml.request import TrainingRequest
 from galbase.ml.scaling import LabelScaler
 from galbase.ml.splits import SPLITS, sky_block
-from galbase.ml.training import TrainingResult, fit, training_config
+from galbase.ml.training import TrainingConfig, TrainingResult, fit, training_config
 from galbase.ml.training_set import TrainingSet, find_training_set, members
-from galbase.ml.weights import weights_to_bytes
+from galbase.ml.weights import fill_weights, weights_to_bytes
 from galbase.schema.database import connect_url
 from galbase.schema.errors import GalbaseError
 
@@ -113,12 +114,26 @@ def run_training(
             f"training set {training_set.name!r} has {n_calibration} images to calibrate on, and intervals need "
             f"{MIN_RESIDUAL}: create a larger one, or one with a larger third of four --fractions, such as 50:10:10:30."
         )
-    recipe = recipe.fitted(sample.scalar[sample.rows("train"), : recipe.n_scalar])
+    start_from = None if request.weights_path is None else Path(request.weights_path)
+    before = None
+    if start_from is not None and start_from.suffix == SUFFIX:
+        before = read_model_file(start_from, request.weights_sha256)
     options = network_options(request, training_set, recipe)
+    if before is not None:
+        before.check(request.family, request.mode, request.preset, options, recipe)
     backend.make_deterministic(request.seed)
     network = build(request.family, request.preset, options)
-    pretrained = None if request.weights_path is None else load_backbone(network, Path(request.weights_path))
-    scaler = LabelScaler.fit(sample.label[sample.rows("train")])
+    pretrained: dict[str, Any] | None = None
+    if before is not None:
+        # The network knows its inputs and outputs in the scales that it was trained with.
+        recipe, scaler = before.recipe, before.scaler
+        fill_weights(network, before.weights)
+        pretrained = {"sha256": before.sha256, "model": before.name, "cpu_seconds": before.cpu_seconds}
+    else:
+        recipe = recipe.fitted(sample.scalar[sample.rows("train"), : recipe.n_scalar])
+        scaler = LabelScaler.fit(sample.label[sample.rows("train")])
+        if start_from is not None:
+            pretrained = {"sha256": load_backbone(network, start_from, request.weights_sha256)}
     result, further = _fit(network, sample, recipe, learned, scaler, request, on_epoch)
     weights = weights_to_bytes(network)
     key = hashlib.sha256(weights).hexdigest()
@@ -135,10 +150,10 @@ def run_training(
         "test": score(sample, found["test"], conformal, request.seed),
         "n": {part: len(sample.rows(part)) for part in SPLITS},
         "history": result.history,
-        "training": training_config(request.family, request.mode, request.preset, request.epochs).to_mapping(),
+        "training": schedule(request).to_mapping(),
         "seed": request.seed,
         "n_parameter": network.n_parameter,
-        "pretrained_sha256": pretrained,
+        "pretrained": pretrained,
         "images_per_second": result.images_per_second,
         "stamps_from_cache": None if sample.image is None else sample.n_cached,
         "seconds": {
@@ -220,8 +235,9 @@ def recipes(request: TrainingRequest, training_set: TrainingSet) -> tuple[Recipe
     """Recipes of the model and of its training, before fitting; they differ where spectra are only learned from."""
     of_model = reads(request.family)
     bin_px = improved_bin_px(request.family, request.preset, training_set.preprocess.stamp_px)
-    model = recipe_of_mode(request.mode, of_model, bin_px)
-    return model, recipe_of_mode(request.mode, of_model | learns_from(request.family), bin_px)
+    crop_px = improved_crop_px(request.family, request.preset)
+    model = recipe_of_mode(request.mode, of_model, bin_px, crop_px)
+    return model, recipe_of_mode(request.mode, of_model | learns_from(request.family), bin_px, crop_px)
 
 
 def network_options(request: TrainingRequest, training_set: TrainingSet, recipe: Recipe) -> dict[str, Any]:
@@ -231,7 +247,7 @@ def network_options(request: TrainingRequest, training_set: TrainingSet, recipe:
         options = {"n_level": len(LEVELS), **improved_options(request.family)}
     options |= {**request.options, "properties": list(training_set.properties), "n_scalar": recipe.n_scalar}
     if recipe.kind != NONE:
-        options["size_px"] = training_set.preprocess.stamp_px // recipe.bin_px
+        options["size_px"] = recipe.side_px(training_set.preprocess.stamp_px)
         options["pixel_range"] = "uint8" if recipe.kind == "display" else "unit"
     return options | spectrum_options(recipe)
 
@@ -241,7 +257,13 @@ def spectrum_options(recipe: Recipe) -> dict[str, Any]:
     return {} if recipe.form is None else {"n_wave": recipe.form.n_wave, "n_channel": recipe.form.n_channel}
 
 
-def load_backbone(network: Network, path: Path) -> str:
+def schedule(request: TrainingRequest) -> TrainingConfig:
+    """The schedule of a request: its family's, mode's and preset's, with what the request overrides."""
+    config = training_config(request.family, request.mode, request.preset, request.epochs)
+    return config if request.learning_rate is None else replace(config, learning_rate=request.learning_rate)
+
+
+def load_backbone(network: Network, path: Path, sha256: str | None = None) -> str:
     """Fill the backbone from a Keras weights file of ImageNet without top; returns the file's SHA-256.
 
     The file is read as plain HDF5 arrays (`keras.Model.load_weights`); it holds no code.
@@ -249,12 +271,9 @@ def load_backbone(network: Network, path: Path) -> str:
     Raises
     ------
     GalbaseError
-        If the file is missing or does not fit.
+        If the file is missing, does not fit, or its SHA-256 is not the one given.
     """
-    if not path.is_file():
-        raise GalbaseError(f"--weights {path} is not a file; name a weights file (.h5 without top) of the backbone.")
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256(checked_bytes(path, sha256)).hexdigest()
     try:
         network.backbone.load_weights(str(path))
     except (OSError, ValueError, KeyError) as error:
@@ -276,7 +295,7 @@ def _fit(
     for part in ("train", "validation"):
         rows = sample.rows(part)
         parts.append((_inputs(sample, recipe, rows), scaler.scale(sample.label[rows]).astype(np.float32)))
-    config = training_config(request.family, request.mode, request.preset, request.epochs)
+    config = schedule(request)
     if not isinstance(network, FusedNetwork):
         return fit(network, parts[0], parts[1], config, request.seed, on_epoch), {}
     for (inputs, _), part in zip(parts, ("train", "validation"), strict=True):

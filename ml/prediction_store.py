@@ -72,6 +72,7 @@ class _Row:
     kept: bool
     preprocess_flag: int
     pixel_scale_known: bool
+    psf_missing: bool
     simulated: bool
     in_training_set: bool
     wanted_hash: str | None
@@ -150,7 +151,7 @@ def _parameters(model: ModelRecord) -> dict[str, Any]:
 def _stale_rows(connection: psycopg.Connection[Any], unit: WorkUnit, model: ModelRecord) -> list[_Row]:
     query = sql.SQL(
         "SELECT o.observation_id, o.source_id, o.spectrum_observation_id, o.is_wanted, o.preprocess_flag, "
-        "o.pixel_scale_known, o.simulated, EXISTS (SELECT 1 FROM archive.training_member t "
+        "o.pixel_scale_known, o.psf_missing, o.simulated, EXISTS (SELECT 1 FROM archive.training_member t "
         "WHERE t.training_set_id = %(training_set_id)s AND t.split IN ('train', 'validation', 'calibration') "
         "AND (t.observation_id = o.observation_id OR t.spectrum_observation_id = o.observation_id "
         "OR t.galaxy_id = m.galaxy_id)), {} FROM {} LEFT JOIN archive.galaxy_member m ON m.source_id = o.source_id "
@@ -173,6 +174,8 @@ def _flag(row: _Row, model: ModelRecord, outside: bool) -> int:
         flag |= PredictionFlag.SIMULATION_TRAINED
     if not row.pixel_scale_known:
         flag |= PredictionFlag.PIXEL_SCALE_UNKNOWN
+    if row.psf_missing:
+        flag |= PredictionFlag.PSF_UNKNOWN
     if outside:
         flag |= PredictionFlag.OUT_OF_DOMAIN
     if row.in_training_set:

@@ -14,13 +14,15 @@ from galbase.ingest.preprocess.ellipse import Ellipse
 from galbase.ingest.preprocess.spectrum import SpectrumForm, spectrum_form
 from galbase.ingest.preprocess.stamp import FramedTarget, frame_target, masked_stamp
 from galbase.ingest.preprocess.stretch import BAND_SCALE, OFFSET, SOFTENING, WAVELENGTH_ORDER
+from galbase.ml import image_scalars
+from galbase.ml.image_scalars import flux_scalars
 from galbase.schema.errors import UsageError
 
 NONE = "none"
 KINDS = ("display", "flux", NONE)
 FLUX_SOFTENING = 0.01  # nanomaggies a pixel, near the pixel noise of the Legacy Survey's g and r
-TOTAL_SOFTENING = 1.0  # nanomaggies: magnitude 22.5
-APERTURE_RADIUS_PX = 1.5 / 0.262  # the 3 arcsec fibre on Legacy Survey pixels
+# What is farther from the mean of the training split is as far as this.
+_FARTHEST = 6.0
 Stamp = npt.NDArray[np.float32]
 
 
@@ -32,14 +34,18 @@ class Recipe:
     ----------
     kind : str
         ``display``: the masked stamp of display colours, 0-255, as published. ``flux``: asinh of the masked fluxes
-        (Lupton, Gunn & Szalay 1999, AJ 118, 1406), which neither saturate nor mix the bands, and as scalars the
-        asinh of the flux of each band within the mask and within 3 arcsec. ``none``: no image.
+        (Lupton, Gunn & Szalay 1999, AJ 118, 1406), which neither saturate nor mix the bands, and scalars.
+        ``none``: no image.
     scalar_mean, scalar_std : tuple of float
         What the scalars are centred and divided by, fitted on the training split; empty where there are none.
     spectrum : str
         A key of `ingest.preprocess.spectrum.FORMS`, or ``none``. Its scalars follow the image's.
     bin_px : int
         Side in pixels of the squares that fluxes are added up in before the stretch; 1 for none.
+    crop_px : int
+        Side in pixels of the central part that the network sees; 0 for all. Scalars are those of the whole.
+    scalars : str
+        Which scalars go with fluxes: ``total`` or ``growth``, of `image_scalars`.
     """
 
     kind: str
@@ -47,6 +53,8 @@ class Recipe:
     scalar_std: tuple[float, ...] = ()
     spectrum: str = NONE
     bin_px: int = 1
+    crop_px: int = 0
+    scalars: str = image_scalars.TOTAL
 
     @property
     def form(self) -> SpectrumForm | None:
@@ -56,12 +64,21 @@ class Recipe:
     @property
     def n_image_scalar(self) -> int:
         """Number of scalars of the image."""
-        return 2 * 3 if self.kind == "flux" else 0
+        return image_scalars.n_scalar(self.scalars) if self.kind == "flux" else 0
 
     @property
     def n_scalar(self) -> int:
         """Number of scalar inputs."""
         return self.n_image_scalar + (0 if self.form is None else self.form.n_scalar)
+
+    @property
+    def reads_psf(self) -> bool:
+        """Whether the widths of the PSF are among its scalars."""
+        return self.kind == "flux" and self.scalars == image_scalars.GROWTH
+
+    def side_px(self, stamp_px: int) -> int:
+        """Side of the network's image, of stamps of `stamp_px` pixels."""
+        return min(self.crop_px or stamp_px, stamp_px) // self.bin_px
 
     @property
     def input_kind(self) -> str:
@@ -74,11 +91,15 @@ class Recipe:
         return 8 if self.kind == "flux" else 1
 
     def fitted(self, scalar: npt.NDArray[np.float32]) -> Recipe:
-        """The recipe with its scaling fitted on the raw scalars ``(n, n_scalar)`` of the training split."""
+        """The recipe with its scaling fitted on the raw scalars ``(n, n_scalar)`` of the training split.
+
+        NaN is not known; where nothing is, mean 0 and deviation 1.
+        """
         if not self.n_scalar:
             return self
-        deviation = np.maximum(scalar.std(axis=0, dtype=np.float64), 1e-6)
-        mean = scalar.mean(axis=0, dtype=np.float64)
+        known = np.ma.masked_invalid(scalar.astype(np.float64))
+        mean = known.mean(axis=0).filled(0.0)
+        deviation = np.maximum(known.std(axis=0).filled(1.0), 1e-6)
         return replace(self, scalar_mean=tuple(mean.tolist()), scalar_std=tuple(deviation.tolist()))
 
     def inputs(
@@ -106,14 +127,17 @@ class Recipe:
                 found[name] = values
         if self.n_scalar:
             scaled = (scalar - np.asarray(self.scalar_mean)) / np.asarray(self.scalar_std)
+            if self.reads_psf:
+                # Not known is taken for the mean, and predictions are flagged.
+                scaled = np.clip(np.nan_to_num(scaled, nan=0.0), -_FARTHEST, _FARTHEST)
             found["scalar"] = scaled.astype(np.float32)
         return found
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for a JSON column; what images alone do not need is left out where it is not used."""
         further: dict[str, Any] = {"spectrum": self.spectrum} if self.spectrum != NONE else {}
-        if self.bin_px != 1:
-            further["bin_px"] = self.bin_px
+        defaults = {"bin_px": 1, "crop_px": 0, "scalars": image_scalars.TOTAL}
+        further |= {name: getattr(self, name) for name, default in defaults.items() if getattr(self, name) != default}
         return {
             "kind": self.kind,
             "scalar_mean": list(self.scalar_mean),
@@ -128,20 +152,25 @@ class Recipe:
         Raises
         ------
         UsageError
-            If the kind is unknown.
+            If the kind of the image or of its scalars is unknown.
         """
         if values["kind"] not in KINDS:
             raise UsageError(f"no input recipe {values['kind']!r}; use one of {', '.join(KINDS)}.")
+        scalars = str(values.get("scalars", image_scalars.TOTAL))
+        if scalars not in image_scalars.KINDS:
+            raise UsageError(f"no scalars {scalars!r}; use one of {', '.join(image_scalars.KINDS)}.")
         spectrum = str(values.get("spectrum", NONE))
         if spectrum != NONE:
             spectrum_form(spectrum)
         return cls(
             values["kind"], tuple(values["scalar_mean"]), tuple(values["scalar_std"]), spectrum,
-            int(values.get("bin_px", 1)),
+            int(values.get("bin_px", 1)), int(values.get("crop_px", 0)), scalars,
         )  # fmt: skip
 
 
-def recipe_of_mode(mode: str, reads: frozenset[str] = frozenset({"image"}), bin_px: int = 1) -> Recipe:
+def recipe_of_mode(
+    mode: str, reads: frozenset[str] = frozenset({"image"}), bin_px: int = 1, crop_px: int = 0
+) -> Recipe:
     """The recipe before fitting: ``display`` and ``minmax`` as published, ``flux`` and ``rest`` improved.
 
     Parameters
@@ -150,14 +179,18 @@ def recipe_of_mode(mode: str, reads: frozenset[str] = frozenset({"image"}), bin_
         ``as-published`` or ``improved``.
     reads : frozenset of str
         ``image``, ``spectrum`` or both.
-    bin_px : int
+    bin_px, crop_px : int
         As of `Recipe`, for fluxes; display colours are shown as they are.
     """
     published = mode == "as-published"
+    if published or "image" not in reads:
+        bin_px, crop_px = 1, 0
     return Recipe(
         ("display" if published else "flux") if "image" in reads else NONE,
         spectrum=("minmax" if published else "rest") if "spectrum" in reads else NONE,
-        bin_px=1 if published or "image" not in reads else bin_px,
+        bin_px=bin_px,
+        crop_px=crop_px,
+        scalars=image_scalars.TOTAL if published or "image" not in reads else image_scalars.GROWTH,
     )
 
 
@@ -170,7 +203,7 @@ def prepare(
     config: PreprocessConfig,
     recipe: Recipe,
 ) -> tuple[Stamp, npt.NDArray[np.float32]]:
-    """Image ``(side, side, 3)`` and raw scalars ``(n_scalar,)`` of one cutout whose target is known.
+    """Image ``(side, side, 3)`` and raw scalars of one cutout whose target is known, those of the PSF not among them.
 
     A display image shown to a `flux` recipe has its stretch undone (`display_to_flux`); such a prediction is only as
     good as the stretch, which the file does not tell, and the saturated core is lost.
@@ -186,13 +219,11 @@ def prepare_target(
     if recipe.kind == "display":
         return masked_stamp(target, config).astype(np.float32), np.empty(0, np.float32)
     flux = np.where(target.mask[..., None], _fluxes(target), np.float32(0))
-    side = flux.shape[0]
-    offset = np.arange(side) - (side - 1) / 2
-    aperture = np.hypot(offset[:, None], offset[None, :]) <= APERTURE_RADIUS_PX
-    totals = [flux.sum(axis=(0, 1), dtype=np.float64), flux[aperture].sum(axis=0, dtype=np.float64)]
-    scalar = np.arcsinh(np.concatenate(totals) / (2 * TOTAL_SOFTENING))
-    image = np.asarray(np.arcsinh(binned(flux, recipe.bin_px) / np.float32(FLUX_SOFTENING)) / np.float32(4), np.float32)
-    return image, scalar.astype(np.float32)
+    scalar = flux_scalars(flux, recipe.scalars)
+    side = min(recipe.crop_px or flux.shape[0], flux.shape[0])
+    start = (flux.shape[0] - side) // 2
+    shown = binned(flux[start : start + side, start : start + side], recipe.bin_px)
+    return np.asarray(np.arcsinh(shown / np.float32(FLUX_SOFTENING)) / np.float32(4), np.float32), scalar
 
 
 def binned(flux: Stamp, side: int) -> Stamp:

@@ -23,7 +23,12 @@ class TrainingRequest:
     options : dict
         Options of the family.
     weights_path : str or None
-        File of ImageNet weights for the backbone, on the machine that trains.
+        File to start from, on the machine that trains: a model of galbase (``.safetensors``), or ImageNet weights for
+        the backbone.
+    weights_sha256 : str or None
+        What its SHA-256 must be.
+    learning_rate : float or None
+        Overrides the schedule's.
     run_id : int or None
         Row of table `run`.
     """
@@ -38,6 +43,8 @@ class TrainingRequest:
     options: dict[str, Any]
     weights_path: str | None
     run_id: int | None
+    weights_sha256: str | None = None
+    learning_rate: float | None = None
 
 
 def request_config(request: TrainingRequest) -> dict[str, Any]:

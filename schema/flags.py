@@ -57,6 +57,7 @@ class PredictionFlag(enum.IntFlag):
     STALE = 16
     BLENDED = 32
     UNUSABLE_VECTOR = 64
+    PSF_UNKNOWN = 128
 
 
 # Pairs, not a dict: equal bits of two registries are equal keys.
@@ -94,6 +95,7 @@ _MEANING: tuple[tuple[enum.IntFlag, str], ...] = (
     (PredictionFlag.STALE, "inputs have changed since; `galbase refresh` computes it anew"),
     (PredictionFlag.BLENDED, "preprocessing found a blend"),
     (PredictionFlag.UNUSABLE_VECTOR, "the embedding is not finite or has no length; it is NULL"),
+    (PredictionFlag.PSF_UNKNOWN, "the model reads the width of the PSF, which is not known: the mean is taken for it"),
 )
 
 # These flags of a verdict inform; every other one keeps the image out.

@@ -43,6 +43,8 @@ LEARNS_FROM: dict[str, frozenset[str]] = {"mmlforgalam_simulated": _SPECTRUM}
 
 # What mode improved changes in the published networks.
 _IMPROVED: dict[str, dict[str, Any]] = {
+    "galeffnet": {"scalar_width": 128},
+    "gpm_resnet": {"scalar_width": 128},
     "mmlforgalam_fused": {"n_token": 8, "shortcut": True},
     "mmlforgalam_simulated": {"n_token": 8, "shortcut": True},
 }
@@ -50,6 +52,9 @@ _IMPROVED: dict[str, dict[str, Any]] = {
 # much that four times the epochs are worth more than the finest pixels. M2's poolings need 46 pixels.
 _BIN_PX = {"mmlforgalam_m3": 2, "mmlforgalam_fused": 2, "mmlforgalam_simulated": 2}
 _LEAST_PX = 46
+# Central part of the stamps that mode improved looks at: GalEffNet's 64 pixels, which hold all galaxies within the
+# published limit of 23 pixels; what lies outside counts in the scalars. GPM-ResNet sees all at preset `paper`.
+_CROP_PX = {"galeffnet": 64, "gpm_resnet": 64}
 
 
 def improved_options(family: str) -> dict[str, Any]:
@@ -68,6 +73,11 @@ def improved_bin_px(family: str, preset: str, stamp_px: int) -> int:
     """
     side = 1 if preset == "paper" else _BIN_PX.get(family, 1)
     return side if stamp_px // side >= _LEAST_PX else 1
+
+
+def improved_crop_px(family: str, preset: str) -> int:
+    """Side of the central part of the stamps that mode improved shows a family; 0 for all."""
+    return 0 if (family, preset) == ("gpm_resnet", "paper") else _CROP_PX.get(family, 0)
 
 
 def reads(family: str) -> frozenset[str]:

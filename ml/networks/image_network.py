@@ -66,7 +66,9 @@ def feature_network(
     """
     n_feature = int(feature.shape[-1])
     scalar = {"scalar": layers.Input((options.n_scalar,), name="scalar")} if options.n_scalar else {}
-    head = head_model(n_feature, width, dense_l2, options.properties, options.n_scalar, options.n_level)
+    head = head_model(
+        n_feature, width, dense_l2, options.properties, options.n_scalar, options.n_level, options.scalar_width
+    )
     output, embedding = head({"feature": layers.Dropout(dropout, name="dropout")(feature), **scalar})
     return Network(
         training=keras.Model({**inputs, **scalar}, output, name=name),
@@ -82,8 +84,9 @@ def feature_network(
 
 
 def head_model(
-    n_feature: int, width: int | None, dense_l2: float, properties: Sequence[str], n_scalar: int = 0, n_level: int = 0
-) -> Any:
+    n_feature: int, width: int | None, dense_l2: float, properties: Sequence[str], n_scalar: int = 0, n_level: int = 0,
+    scalar_width: int = 0,
+) -> Any:  # fmt: skip
     """Dense layer and the outputs of each property, on features that dropout has already thinned.
 
     Parameters
@@ -99,13 +102,19 @@ def head_model(
         Width of input ``scalar``, joined to the features; 0 for none.
     n_level : int
         Quantiles of each property, ascending; 0 for one value.
+    scalar_width : int
+        Width of the two dense layers of the scalars; 0 for none.
     """
     feature = layers.Input((n_feature,), name="feature")
     inputs = {"feature": feature}
     joined = feature
     if n_scalar:
         inputs["scalar"] = layers.Input((n_scalar,), name="scalar")
-        joined = layers.Concatenate(name="join")([feature, inputs["scalar"]])
+        parts = [feature, inputs["scalar"]]
+        if scalar_width:
+            hidden = layers.Dense(scalar_width, activation="relu", name="scalar_hidden")(inputs["scalar"])
+            parts.append(layers.Dense(scalar_width, activation="relu", name="scalar_feature")(hidden))
+        joined = layers.Concatenate(name="join")(parts)
     embedding = joined
     if width is not None:
         penalty = keras.regularizers.L2(dense_l2) if dense_l2 else None

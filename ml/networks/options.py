@@ -26,6 +26,8 @@ class ImageOptions:
         ``uint8``: display values 0-255, scaled inside the network; ``unit``: values of order one, used as they are.
     n_scalar : int
         Number of scalar inputs joined to the pooled features; 0 for none, as published.
+    scalar_width : int
+        Width of two dense layers that the scalars pass beside going straight to the head; 0 for none.
     n_level : int
         Quantiles of each property that are given, an odd number; 0 for one value, as published.
     """
@@ -35,6 +37,7 @@ class ImageOptions:
     n_band: int = 3
     pixel_range: str = "uint8"
     n_scalar: int = 0
+    scalar_width: int = 0
     n_level: int = 0
 
     @classmethod

@@ -27,33 +27,48 @@ COMMENT ON COLUMN api.spectrum_input.has_redshift IS
 COMMENT ON COLUMN api.spectrum_input.content_hash IS 'Its file''s hash, its row and its redshift [ucd: meta.id]';
 COMMENT ON COLUMN api.spectrum_input.changed_at IS 'When it was last written [ucd: time]';
 
+-- Networks whose scalars are of kind `growth` read the widths of the PSF.
+CREATE OR REPLACE FUNCTION api.psf_input(calibration jsonb, psf_fwhm_arcsec real[])
+RETURNS TABLE (psf text, psf_missing boolean)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE WHEN r.reads THEN ' psf ' || coalesce(array_to_string(psf_input.psf_fwhm_arcsec, ',', '?'), '') ELSE '' END,
+           r.reads AND (psf_input.psf_fwhm_arcsec IS NULL OR array_position(psf_input.psf_fwhm_arcsec, NULL) IS NOT NULL)
+    FROM (VALUES (coalesce(psf_input.calibration #>> '{recipe,scalars}' = 'growth', false))) r (reads);
+END;
+COMMENT ON FUNCTION api.psf_input(jsonb, real[]) IS
+'Widths of an image''s PSF as a model reads them.
+psf: What its prediction''s hash holds of them; empty if it reads none [ucd: meta.id]
+psf_missing: Whether it reads some that are not known [ucd: meta.code]';
+
 CREATE OR REPLACE FUNCTION api.model_input(model_id bigint)
 RETURNS TABLE (
     observation_id bigint, source_id bigint, release_id bigint, data_file_id bigint, row_index bigint,
     spectrum_observation_id bigint, is_wanted boolean, content_hash text, preprocess_flag bigint,
-    pixel_scale_known boolean, simulated boolean, changed_at timestamptz)
+    pixel_scale_known boolean, psf_missing boolean, simulated boolean, changed_at timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT o.observation_id, o.source_id, o.release_id, o.data_file_id, o.row_index, NULL::bigint, p.kept,
-           p.input_hash, p.flag, i.pixel_scale_arcsec IS NOT NULL, r.simulated, p.modified_at
+           p.input_hash || w.psf, p.flag, i.pixel_scale_arcsec IS NOT NULL, w.psf_missing, r.simulated, p.modified_at
     FROM archive.model m
     JOIN archive.observation o ON o.kind = 'image'
     JOIN archive.image i ON i.observation_id = o.observation_id
     JOIN archive.data_release r ON r.release_id = o.release_id
     LEFT JOIN archive.preprocess p
            ON p.observation_id = o.observation_id AND p.preprocess_config_id = m.preprocess_config_id
+    CROSS JOIN LATERAL api.psf_input(m.calibration, i.psf_fwhm_arcsec) w
     WHERE m.model_id = model_input.model_id AND m.input_kind = 'image'
     UNION ALL
     SELECT s.observation_id, s.source_id, s.release_id, s.data_file_id, s.row_index, s.observation_id,
            s.is_covered AND (s.has_redshift OR m.calibration #>> '{recipe,spectrum}' <> 'rest'), s.content_hash,
-           0::bigint, true, s.simulated, s.changed_at
+           0::bigint, true, false, s.simulated, s.changed_at
     FROM archive.model m
     CROSS JOIN api.spectrum_input s
     WHERE m.model_id = model_input.model_id AND m.input_kind = 'spectrum'
     UNION ALL
     SELECT o.observation_id, o.source_id, o.release_id, o.data_file_id, o.row_index, y.observation_id,
-           p.kept AND y.observation_id IS NOT NULL, p.input_hash || ' ' || y.content_hash, p.flag,
-           i.pixel_scale_arcsec IS NOT NULL, r.simulated AND coalesce(y.simulated, true),
+           p.kept AND y.observation_id IS NOT NULL, p.input_hash || w.psf || ' ' || y.content_hash, p.flag,
+           i.pixel_scale_arcsec IS NOT NULL, w.psf_missing, r.simulated AND coalesce(y.simulated, true),
            greatest(p.modified_at, y.changed_at)
     FROM archive.model m
     JOIN archive.observation o ON o.kind = 'image'
@@ -61,6 +76,7 @@ BEGIN ATOMIC
     JOIN archive.data_release r ON r.release_id = o.release_id
     LEFT JOIN archive.preprocess p
            ON p.observation_id = o.observation_id AND p.preprocess_config_id = m.preprocess_config_id
+    CROSS JOIN LATERAL api.psf_input(m.calibration, i.psf_fwhm_arcsec) w
     LEFT JOIN LATERAL (
         SELECT s.observation_id, s.content_hash, s.simulated, s.changed_at
         FROM archive.galaxy_member own
@@ -82,8 +98,9 @@ data_file_id: Number of its file [ucd: meta.id]
 row_index: Row in the file, counted from 0 [ucd: meta.number]
 spectrum_observation_id: Spectrum that is read; NULL without one [ucd: meta.id]
 is_wanted: Whether it shall have a prediction; NULL before preprocessing [ucd: meta.code]
-content_hash: Hash of pixels, preprocessing and spectrum [ucd: meta.id]
+content_hash: Hash of pixels, preprocessing, spectrum and widths of the PSF, of what it reads [ucd: meta.id]
 preprocess_flag: Flags of its preprocessing, registry ''preprocess'' [ucd: meta.code.qual]
 pixel_scale_known: Whether an image''s pixel scale is known [ucd: meta.code]
+psf_missing: Whether the width of the PSF is read in a band in which it is not known [ucd: meta.code]
 simulated: Whether all that is read is simulated [ucd: meta.code]
 changed_at: When any of it was last written [ucd: time]';

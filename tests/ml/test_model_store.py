@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -19,6 +20,7 @@ from galbase.ml.experiment import load_sample, run_training
 from galbase.ml.fractions import parse_fractions
 from galbase.ml.inference import infer
 from galbase.ml.jobs import predict
+from galbase.ml.model_file import read_model_file, write_model_file
 from galbase.ml.model_plots import write_plots
 from galbase.ml.model_store import find_model, load_model, read_artifact
 from galbase.ml.networks.build import build
@@ -118,6 +120,41 @@ def test_a_flipped_byte_is_refused(trained: tuple[Any, dict[str, Any]]) -> None:
         with pytest.raises(GalbaseError, match="not those it was registered with"):
             load_model(connection, record)
         connection.rollback()
+
+
+def test_a_training_goes_on_from_a_models_file(trained: tuple[Any, dict[str, Any]], tmp_path: Path) -> None:
+    archive, first = trained
+    path = tmp_path / "round.safetensors"
+    with archive.connect() as connection:
+        digest = write_model_file(connection, MODEL, path)
+        before = find_model(connection, MODEL)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    start = {"weights_path": str(path), "weights_sha256": digest}
+    result = run_training(archive.url, request("round-on", epochs=1, learning_rate=3e-4, seed=2, **start))
+    assert result["pretrained"] == {"sha256": digest, "model": MODEL, "cpu_seconds": first["seconds"]["cpu"]}
+    assert result["training"]["learning_rate"] == 3e-4
+    # One epoch from random weights ends far above.
+    assert result["history"]["loss"][0] < 0.5 * first["history"]["loss"][0]
+    with archive.connect() as connection:
+        after = find_model(connection, "round-on")
+    assert after.calibration["scaler"] == before.calibration["scaler"]
+    assert after.calibration["recipe"] == before.calibration["recipe"]
+
+    with pytest.raises(GalbaseError, match="has SHA-256"):
+        run_training(archive.url, request("other", weights_path=str(path), weights_sha256="0" * 64))
+    with pytest.raises(GalbaseError, match="are of family 'galeffnet', 'gpm_resnet' is asked"):
+        run_training(archive.url, request("other", family="gpm_resnet", **start))
+    with pytest.raises(GalbaseError, match="are of mode 'improved'"):
+        run_training(archive.url, request("other", mode="as-published", **start))
+    with archive.connect() as connection, pytest.raises(GalbaseError, match="exists already"):
+        write_model_file(connection, MODEL, path)
+    bare = tmp_path / "bare.safetensors"
+    bare.write_bytes(weights_to_bytes(build("galeffnet", "tiny", {})))
+    with pytest.raises(GalbaseError, match="no model of galbase"):
+        read_model_file(bare)
+    bare.write_bytes(b"\x80\x04pickled")
+    with pytest.raises(GalbaseError, match="safetensors"):
+        read_model_file(bare)
 
 
 def test_only_the_networks_own_arrays_are_taken() -> None:

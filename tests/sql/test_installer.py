@@ -72,6 +72,7 @@ GOLDEN = {
         "polygon_search(double precision[],text)",
         "polygon_vectors(double precision[])",
         "preprocess_flag_map(text,text,integer)",
+        "psf_input(jsonb,real[])",
         "reference_label(text)",
         "region_order(double precision,double precision)",
         "release_id(text)",
