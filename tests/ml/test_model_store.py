@@ -134,7 +134,7 @@ def test_a_training_goes_on_from_a_models_file(trained: tuple[Any, dict[str, Any
     assert result["pretrained"] == {"sha256": digest, "model": MODEL, "cpu_seconds": first["seconds"]["cpu"]}
     assert result["training"]["learning_rate"] == 3e-4
     # One epoch from random weights ends far above.
-    assert result["history"]["loss"][0] < 0.5 * first["history"]["loss"][0]
+    assert result["history"]["loss"][0] < 0.7 * first["history"]["loss"][0]
     with archive.connect() as connection:
         after = find_model(connection, "round-on")
     assert after.calibration["scaler"] == before.calibration["scaler"]
