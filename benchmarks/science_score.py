@@ -24,7 +24,7 @@ from galbase.ml.training_set import find_training_set, members
 Array = npt.NDArray[np.float64]
 
 
-def score(connection: psycopg.Connection[Any], name: str, survey: Survey, cache: Path) -> dict[str, Any]:
+def score(connection: psycopg.Connection[Any], name: str, survey: Survey, twin_set: str, cache: Path) -> dict[str, Any]:
     """Scores of a model on the test split of its survey, by property.
 
     Parameters
@@ -35,6 +35,9 @@ def score(connection: psycopg.Connection[Any], name: str, survey: Survey, cache:
         The model's.
     survey : Survey
         It was trained on.
+    twin_set : str
+        Training set of its twin of the other mode, whose preprocessing may keep other galaxies: ``common`` are the
+        scores on what is in the test split of both.
     cache : Path
         Folder of cached stamps.
     """
@@ -50,6 +53,9 @@ def score(connection: psycopg.Connection[Any], name: str, survey: Survey, cache:
     quantile, outside = predicted(connection, model, {each: spectrum_of[each] for each in sky.test_predicted}, cache)
     train, test = (true_features(connection, survey, ids) for ids in (sky.train_id, sky.test_id))
     facts = sky.facts()
+    images, split = members(connection, find_training_set(connection, twin_set))
+    of_twin = {each.observation_id for each, part in zip(images, split, strict=True) if part == "test"}
+    common = np.array([each in of_twin for each in sky.test_id])
     scores: dict[str, Any] = {"outside": float(outside.mean()), "property": {}}
     for k, prop in enumerate(record.property_id):
         true = sky.test_label[:, k]
@@ -61,6 +67,7 @@ def score(connection: psycopg.Connection[Any], name: str, survey: Survey, cache:
         ]
         scores["property"][prop] = {
             "network": {**point_metrics(true, quantiles["q50"]), **interval_metrics(true, quantiles)},
+            "common": point_metrics(true[common], quantiles["q50"][common]),
             "ceiling": point_metrics(true, boosted_trees(train, sky.train_label[:, k], test, category=None, seed=1)),
             "coverage_fails": [f"{part['of']} {part['name']}" for part in parts if part["coverage_fails"]],
         }
