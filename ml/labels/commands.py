@@ -28,13 +28,14 @@ def _labels() -> None:
 @labels.command()
 def fit(
     ctx: typer.Context,
-    release: Annotated[str | None, typer.Option(help="Release of the spectra [all releases].")] = None,
+    release: Annotated[str | None, typer.Option(help="Release of the spectra; all releases if not given.")] = None,
     origin: Annotated[str, typer.Option(help="Name of the labels; one a method, for it replaces its own.")] = "ppxf",
     templates: Annotated[
         Path | None,
         typer.Option(
             help="Templates: pPXF's npz (templates, lam, ages, metals, fwhm), an npz with a row a template (flux, "
-            "wave_vacuum or wave_air, age_gyr, mh), or a folder of FITS spectra named as MILES' [galbase's grid]."
+            "wave_vacuum or wave_air, age_gyr, mh), or a folder of FITS spectra named as MILES'; galbase's own grid if "
+            "not given."
         ),
     ] = None,
     template_wavelengths: Annotated[
@@ -60,13 +61,15 @@ def fit(
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many spectra now.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Workers if there is no scheduler [one a core].")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Workers if there is no scheduler; one a core if not given.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Report as one JSON object.")] = False,
 ) -> None:
-    """Fit spectra with pPXF: log_age [log10 yr] and mh [M/H], light-weighted, as labels of their sources.
+    """Fit spectra with pPXF: light-weighted age (log10 of years) and metallicity, as labels log_age and mh.
 
     Only spectra without a current fit are fitted; one that gives no label is kept with the reason in
-    archive.label_fit. Needs pip install 'galbase[labels]', whose licence is for non-commercial use only.
+    archive.label_fit. Needs pPXF, which the extra `labels` installs and whose licence is for non-commercial use only.
 
     Example: galbase labels fit --release sdss-dr17 --templates mastar.npz --template-wavelengths vacuum
     """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from galbase.ml.labels.fit import require_ppxf
 from galbase.ml.labels.options import FitOptions, method_hash, method_record
-from galbase.ml.labels.store import STEP, Method, UnitReport, fit_unit, remove_orphans, stale_units
+from galbase.ml.labels.store import STEP, Method, UnitReport, align_labels, fit_unit, stale_units
 from galbase.ml.labels.templates import TemplateSet, read_templates
 from galbase.schema.database import connect
 from galbase.schema.errors import GalbaseError, UsageError
@@ -117,7 +117,7 @@ def fit_labels(
     with connect(config) as connection:
         _check_release(connection, release)
         register_origin(connection, origin, for_evaluation, fitted=True)
-        n_removed = remove_orphans(connection, origin)
+        n_removed = align_labels(connection, origin)
         connection.commit()
         units = stale_units(connection, origin, digest, release, limit)
     if not units:

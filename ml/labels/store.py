@@ -52,7 +52,7 @@ _BEST = sql.SQL(
     "SELECT DISTINCT ON (o.source_id) o.source_id, l.log_age, l.log_age_err, l.mh, l.mh_err "
     "FROM archive.label_fit l JOIN archive.observation o USING (observation_id) "
     "JOIN archive.spectrum s USING (observation_id) WHERE l.origin = %(origin)s AND l.reason IS NULL "
-    "AND o.source_id = ANY(%(sources)s) ORDER BY o.source_id, s.sn_median DESC NULLS LAST, o.observation_id"
+    "AND (%(sources)s::bigint[] IS NULL OR o.source_id = ANY(%(sources)s)) ORDER BY o.source_id, s.sn_median DESC NULLS LAST, o.observation_id"
 )
 
 
@@ -127,16 +127,6 @@ def stale_units(
     return [StaleUnit(*map(int, row)) for row in connection.execute(query, parameters).fetchall()]
 
 
-def remove_orphans(connection: psycopg.Connection[Any], origin: str) -> int:
-    """Remove labels of an origin whose spectra left the archive; return their number. The caller commits."""
-    return connection.execute(
-        "DELETE FROM archive.reference_value v WHERE v.origin = %(origin)s AND NOT EXISTS (SELECT "
-        "FROM archive.label_fit l JOIN archive.observation o USING (observation_id) WHERE o.source_id = v.source_id "
-        "AND l.origin = %(origin)s AND l.reason IS NULL)",
-        {"origin": origin},
-    ).rowcount
-
-
 def fit_unit(connection: psycopg.Connection[Any], unit: WorkUnit, method: Method) -> UnitReport:
     """Fit a unit's stale spectra, and write fits and labels in one transaction.
 
@@ -175,7 +165,7 @@ def fit_unit(connection: psycopg.Connection[Any], unit: WorkUnit, method: Method
                 connection, "archive", "label_fit", COLUMNS, written,
                 key=key, compare=("input_hash",), touch="modified_at",
             )  # fmt: skip
-            _write_labels(connection, method.origin, sorted({row.source_id for row in rows}))
+            align_labels(connection, method.origin, sorted({row.source_id for row in rows}))
         complete(connection, unit, len(written))
     return report
 
@@ -240,13 +230,25 @@ def _fit(file: _File, row: _Row, method: Method) -> SpectrumFit | str:
         return f"no fit: {error}"
 
 
-def _write_labels(connection: psycopg.Connection[Any], origin: str, sources: list[int]) -> None:
-    """Bring the labels of sources in line with their best fits."""
+def align_labels(connection: psycopg.Connection[Any], origin: str, sources: list[int] | None = None) -> int:
+    """Bring labels of an origin in line with the best fits of their sources; return the number removed.
+
+    Spectra that left the archive or moved to another source take their labels with them. The caller commits.
+
+    Parameters
+    ----------
+    connection : psycopg.Connection
+    origin : str
+    sources : list of int, optional
+        Only these sources, which nobody else aligns meanwhile; all when None.
+    """
     parameters = {"origin": origin, "sources": sources}
-    # Of two units with spectra of one source the second waits here, and then sees what the first wrote.
-    connection.execute(
-        "SELECT FROM archive.source WHERE source_id = ANY(%(sources)s) ORDER BY source_id FOR NO KEY UPDATE", parameters
-    )
+    if sources is not None:
+        # Of two units with spectra of one source the second waits here, and then sees what the first wrote.
+        connection.execute(
+            "SELECT FROM archive.source WHERE source_id = ANY(%(sources)s) ORDER BY source_id FOR NO KEY UPDATE",
+            parameters,
+        )
     connection.execute(
         sql.SQL(
             "WITH best AS ({}) INSERT INTO archive.reference_value AS t (source_id, property_id, origin, value, err) "
@@ -258,10 +260,11 @@ def _write_labels(connection: psycopg.Connection[Any], origin: str, sources: lis
         ).format(_BEST),
         parameters,
     )
-    connection.execute(
+    return connection.execute(
         sql.SQL(
             "WITH best AS ({}) DELETE FROM archive.reference_value t WHERE t.origin = %(origin)s "
-            "AND t.source_id = ANY(%(sources)s) AND NOT EXISTS (SELECT FROM best b WHERE b.source_id = t.source_id)"
+            "AND (%(sources)s::bigint[] IS NULL OR t.source_id = ANY(%(sources)s)) "
+            "AND NOT EXISTS (SELECT FROM best b WHERE b.source_id = t.source_id)"
         ).format(_BEST),
         parameters,
-    )
+    ).rowcount

@@ -196,6 +196,8 @@ def read_templates(
         if wavelengths_in is not None or fwhm_angstrom is not None:
             raise UsageError("the wavelengths and resolution of galbase's own grid are known; name --templates first.")
         return own_templates()
+    if not path.exists():
+        raise GalbaseError(f"templates {path} are not there; check the path.")
     try:
         if path.is_dir():
             return _read_folder(path, wavelengths_in, fwhm_angstrom)
@@ -205,8 +207,10 @@ def read_templates(
             return _from_arrays(path.name, arrays, wavelengths_in, fwhm_angstrom)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise GalbaseError(f"templates {path} cannot be read: {error}. Check the file.") from error
-    found = "is not there" if not path.exists() else "is neither a folder of FITS spectra nor an .npz file"
-    raise GalbaseError(f"templates {path}: it {found}; `galbase labels fit --help` tells where formats are described.")
+    raise GalbaseError(
+        f"templates {path} are neither a folder of FITS spectra nor an .npz file; `galbase labels fit --help` "
+        "names the formats."
+    )
 
 
 def _from_arrays(
