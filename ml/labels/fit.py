@@ -15,7 +15,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from galbase.ingest.preprocess.spectrum import SpectrumPixels
-from galbase.ml.labels.log_spectrum import LIGHT_SPEED_KM_S, FitError, LogSpectrum, log_spectrum
+from galbase.ml.labels.log_spectrum import EVEN_PIXELS, LIGHT_SPEED_KM_S, FitError, LogSpectrum, log_spectrum
 from galbase.ml.labels.options import FitOptions
 from galbase.ml.labels.templates import TemplateSet
 from galbase.ml.simulate.dust import calzetti
@@ -242,7 +242,10 @@ def _prepared(templates: TemplateSet, spectrum: LogSpectrum, wave: Floats, band:
         flux = util.varsmooth(own, flux.T, further).T
     step = spectrum.velocity_step_km_s / LIGHT_SPEED_KM_S
     log_own = np.log(own)
-    if np.abs(np.diff(log_own) - step).max() > 0.01 * step:
+    even = log_own[0] + step * np.arange(len(own))
+    if np.abs(log_own - even).max() < EVEN_PIXELS * step:
+        own = np.exp(even)
+    else:
         n = int((log_own[-1] - log_own[0]) / step) - 1
         edges = np.exp(log_own[0] + step * (np.arange(n + 1) + 0.5))
         flux, own = rebin(own, flux, edges), np.sqrt(edges[1:] * edges[:-1])

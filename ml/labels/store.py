@@ -52,7 +52,8 @@ _BEST = sql.SQL(
     "SELECT DISTINCT ON (o.source_id) o.source_id, l.log_age, l.log_age_err, l.mh, l.mh_err "
     "FROM archive.label_fit l JOIN archive.observation o USING (observation_id) "
     "JOIN archive.spectrum s USING (observation_id) WHERE l.origin = %(origin)s AND l.reason IS NULL "
-    "AND (%(sources)s::bigint[] IS NULL OR o.source_id = ANY(%(sources)s)) ORDER BY o.source_id, s.sn_median DESC NULLS LAST, o.observation_id"
+    "AND (%(sources)s::bigint[] IS NULL OR o.source_id = ANY(%(sources)s)) "
+    "ORDER BY o.source_id, s.sn_median DESC NULLS LAST, o.observation_id"
 )
 
 
