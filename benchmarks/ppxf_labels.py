@@ -158,6 +158,7 @@ def main() -> None:
         measure("no realisations", sample, templates, quick)
     chosen = sample[: arguments.with_errors]
     measure("100 realisations", chosen, own, FitOptions())
+    measure("20 realisations, their mean", sample, own, FitOptions(realisations=20, estimate="mean"))
     measure_kinematics(chosen[: max(2, len(chosen) // 2)], own, 30)
 
 

@@ -55,6 +55,9 @@ def fit(
     refit_kinematics: Annotated[
         bool, typer.Option("--refit-kinematics", help="Fit velocities of each realisation anew, as published.")
     ] = False,
+    estimate: Annotated[
+        str, typer.Option(help="fit, as published, or mean over the realisations, which scatters a tenth less.")
+    ] = "fit",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the realisations' noise.")] = 1,
     evaluation_only: Annotated[
         bool, typer.Option("--evaluation-only", help="Keep the labels out of selections that do not name them.")
@@ -83,6 +86,7 @@ def fit(
         lines=lines,
         continuum=continuum,
         refit_kinematics=refit_kinematics,
+        estimate=estimate,
         seed=seed,
     )
     with console.progress("labels", unit="spectra") as progress:

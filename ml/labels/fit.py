@@ -37,6 +37,10 @@ _LINE_REACH_KM_S = 500.0
 _MIN_LINE_PIXELS = 5
 _MIN_REALISED = 0.9
 _MIN_GOOD = 300
+# pPXF looks no further than 1000 km/s for the dispersion; redshifts are good to 30 km/s, so that stars that are said to
+# move by 500 are none.
+_MAX_DISPERSION_KM_S = 999.0
+_MAX_VELOCITY_KM_S = 500.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class SpectrumFit:
     Parameters
     ----------
     log_age, mh : float
-        Means of log10(age/yr) and [M/H] weighted by light in the options' band (Cappellari 2023, eq. 39).
+        Means of log10(age/yr) and [M/H] weighted by light in the options' band (Cappellari 2023, eq. 39); of the
+        spectrum, or the mean over its realisations.
     log_age_err, mh_err : float or None
         Standard deviations over the realisations; None where there are none.
     chi2 : float
@@ -119,6 +124,12 @@ def fit_spectrum(
     with threadpool_limits(limits=1), np.errstate(all="ignore"):
         problem = _Problem(spectrum, templates, options)
         best = problem.fit(spectrum.flux)
+        velocity, dispersion = best.kinematics[0]
+        if dispersion > _MAX_DISPERSION_KM_S or abs(velocity) > _MAX_VELOCITY_KM_S:
+            raise FitError(
+                f"no stars made out: a dispersion of {dispersion:.0f} km/s, at most 1000 being looked for, and a "
+                f"velocity of {velocity:.0f} km/s against the redshift"
+            )
         rng = np.random.default_rng([options.seed, *seed])
         found = []
         for _ in range(options.realisations):
@@ -130,10 +141,10 @@ def fit_spectrum(
     if len(found) < _MIN_REALISED * options.realisations:
         raise FitError(f"{len(found)} of {options.realisations} realisations converged; the error is not known")
     spread = [None, None] if not found else np.std(found, axis=0, ddof=1).tolist()
-    velocity, dispersion = best.kinematics[0]
+    log_age, mh = best.mean if options.estimate == "fit" else np.mean(found, axis=0).tolist()
     return SpectrumFit(
-        log_age=best.mean[0],
-        mh=best.mean[1],
+        log_age=log_age,
+        mh=mh,
         log_age_err=spread[0],
         mh_err=spread[1],
         chi2=best.chi2,

@@ -14,6 +14,7 @@ from galbase.schema.errors import UsageError
 ALGORITHM_VERSION = 1
 LINES = ("fit", "mask")
 CONTINUA = ("dust", "polynomial")
+ESTIMATES = ("fit", "mean")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ class FitOptions:
         Where the fit of the velocity dispersion starts: three pixels of SDSS, as pPXF's documentation advises.
     refit_kinematics : bool
         Fit velocities and dispersions of every realisation anew, as MMLforGalAM does, instead of holding the
-        spectrum's own: 2.3 times the time for errors that differ by less than 3 % (benchmarks/ppxf_labels.py).
+        spectrum's own: 2.4 times the time for errors that are the same within 5 % (benchmarks/ppxf_labels.py).
+    estimate : {'fit', 'mean'}
+        What is given: the spectrum's own fit, as in MMLforGalAM, or the mean over the realisations, which scatters less
+        (60 simulated spectra, 20 realisations: 0.119 against 0.130 dex in age, 0.142 against 0.163 in metallicity).
     seed : int
         Of the realisations' noise, together with the spectrum's file and row.
     """
@@ -59,6 +63,7 @@ class FitOptions:
     polynomial_degree: int = 10
     start_dispersion_km_s: float = 207.0
     refit_kinematics: bool = False
+    estimate: str = "fit"
     seed: int = 1
 
     def check(self) -> None:
@@ -76,6 +81,10 @@ class FitOptions:
             raise UsageError(f"lines {self.lines!r}: use {' or '.join(LINES)}.")
         if self.continuum not in CONTINUA:
             raise UsageError(f"continuum {self.continuum!r}: use {' or '.join(CONTINUA)}.")
+        if self.estimate not in ESTIMATES:
+            raise UsageError(f"estimate {self.estimate!r}: use {' or '.join(ESTIMATES)}.")
+        if self.estimate == "mean" and not self.realisations:
+            raise UsageError("a mean over no realisations is none; ask for realisations, or for estimate fit.")
         if self.polynomial_degree < 0 or self.line_mask_km_s < 0 or self.seed < 0:
             raise UsageError("the polynomial's degree, the width of line masks and the seed cannot be below 0.")
         if not 0 < self.start_dispersion_km_s < 1000:

@@ -84,6 +84,16 @@ def test_a_fit_is_the_same_again_and_its_seed_counts() -> None:
     assert other.log_age_err != first.log_age_err
 
 
+def test_the_mean_over_realisations_can_be_given_instead() -> None:
+    pixels = observed(model_flux(Z), 20, 4)
+    options = FitOptions(realisations=4, lines="mask")
+    fit, mean = (fit_spectrum(pixels, Z, OWN, replace(options, estimate=each)) for each in ("fit", "mean"))
+    assert replace(mean, log_age=fit.log_age, mh=fit.mh) == fit
+    assert fit.log_age_err is not None
+    # Of four around the fit.
+    assert 0 < abs(mean.log_age - fit.log_age) < 3 * fit.log_age_err
+
+
 def test_masked_pixels_do_not_matter() -> None:
     pixels = observed(model_flux(Z), 50, 5)
     spoilt = replace(pixels, flux=np.where(pixels.ivar > 0, pixels.flux, np.nan))
@@ -161,6 +171,16 @@ def test_what_cannot_be_fitted_says_why(change: dict[str, Any], z: float, messag
         fit_spectrum(pixels, z, OWN, QUICK)
 
 
+def test_lines_too_wide_for_stars_are_refused() -> None:
+    with pytest.raises(FitError, match="no stars made out: a dispersion of 1000 km/s"):
+        fit_spectrum(observed(model_flux(Z, dispersion_km_s=1800.0), 60, 1), Z, OWN, QUICK)
+
+
+def test_a_wrong_redshift_is_refused() -> None:
+    with pytest.raises(FitError, match=r"a velocity of -?\d{3,4} km/s"):
+        fit_spectrum(observed(model_flux(Z), 60, 1), Z + 0.003, OWN, QUICK)
+
+
 def test_what_ppxf_refuses_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     import ppxf.ppxf
 
@@ -181,6 +201,8 @@ def test_what_ppxf_refuses_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"lines": "keep"}, "use fit or mask"),
         ({"continuum": "spline"}, "use dust or polynomial"),
         ({"seed": -1}, "below 0"),
+        ({"estimate": "median"}, "use fit or mean"),
+        ({"estimate": "mean", "realisations": 0}, "mean over no realisations"),
         ({"start_dispersion_km_s": 0.0}, "is no start"),
         ({"band": "r"}, "LOW-HIGH"),
     ],
