@@ -62,7 +62,7 @@ def run(
     sample: list[tuple[SpectrumPixels, Star]], templates: TemplateSet, options: FitOptions
 ) -> tuple[list[tuple[SpectrumFit, Star]], float]:
     """Fits, and CPU-seconds a spectrum."""
-    fit_spectrum(sample[0][0], float(sample[0][1]["z"]), templates, replace(options, realisations=0))
+    fit_spectrum(sample[0][0], float(sample[0][1]["z"]), templates, replace(options, realisations=0, estimate="fit"))
     before = time.process_time()
     done = [
         (fit_spectrum(pixels, float(head["z"]), templates, options, (k,)), head)

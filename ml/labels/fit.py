@@ -115,9 +115,12 @@ def fit_spectrum(
     ------
     FitError
         If the spectrum cannot be fitted; the message says why.
+    UsageError
+        If the options make no sense.
     GalbaseError
         If pPXF is not installed.
     """
+    options.check()
     require_ppxf()
     spectrum = log_spectrum(pixels, z, (options.wave_min_angstrom, options.wave_max_angstrom))
     # A worker has one thread to itself, and the last bit of a sum depends on how many threads share it.
