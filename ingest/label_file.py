@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,13 +15,13 @@ import psycopg
 from galbase.ingest.file_verdict import FileItem, IngestReport, Reader, Writer, ingest_files
 from galbase.ingest.found_file import FoundFile, hash_options
 from galbase.ingest.label_match import match_rows
-from galbase.ingest.labels import ORIGIN as CATALOGUE_ORIGIN
 from galbase.ingest.observation_store import ObservationCount
 from galbase.ingest.readers.label_table import LARGEST_DEX, LabelTable, has_labels, read_labels
 from galbase.ingest.readers.sentinels import check_sentinels
 from galbase.ingest.readers.table import read_table
 from galbase.ingest.releases import Release
 from galbase.schema.errors import GalbaseError, UsageError
+from galbase.schema.label_origin import check_origin, is_truth, register_origin
 from galbase.schema.packed_copy import copy_columns
 
 FORMAT = "labels"
@@ -30,8 +29,6 @@ FORMAT = "labels"
 READER_VERSION = 1
 SUFFIXES = (".fits", ".fit", ".fts", ".vot", ".votable", ".xml", ".parquet", ".pq", ".csv", ".tsv", ".ecsv")
 _STAGED = "galbase_staged_label"
-_ORIGIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,62}")
-_TRUTH = re.compile(r"(^|[._+-])truth$")
 
 
 @dataclass(frozen=True)
@@ -55,13 +52,7 @@ class LabelOptions:
         ------
         UsageError
         """
-        if not _ORIGIN_NAME.fullmatch(self.origin):
-            raise UsageError(f"--origin {self.origin!r} is no name: use 1 to 63 letters, digits and . _ + -")
-        if self.origin == CATALOGUE_ORIGIN:
-            raise UsageError(
-                f"labels of {CATALOGUE_ORIGIN} come with their galSpec tables: `galbase ingest catalogue`. Choose "
-                "another --origin."
-            )
+        check_origin(self.origin)
         if self.radius_arcsec is None and (self.ra or self.dec or self.angle_unit):
             raise UsageError("--ra, --dec and --angle-unit are for a match by position, which needs --radius-arcsec.")
         if self.radius_arcsec is not None and self.id_column is not None:
@@ -73,7 +64,7 @@ class LabelOptions:
     @property
     def for_evaluation(self) -> bool:
         """Whether the labels are for evaluation only: said so, or an origin that is named truth."""
-        return self.evaluation_only or _TRUTH.search(self.origin) is not None
+        return self.evaluation_only or is_truth(self.origin)
 
 
 @dataclass
@@ -142,7 +133,7 @@ def ingest_labels(
     """
     options.check()
     with connection.transaction():
-        _register_origin(connection, options)
+        register_origin(connection, options.origin, options.for_evaluation, fitted=False)
         sources = connection.execute(
             "SELECT count(*), bit_xor(source_id), bit_xor(hpx29) FROM archive.source WHERE release_id = %s",
             (release.release_id,),
@@ -184,22 +175,6 @@ def ingest_labels(
         advance=advance,
     )
     return report
-
-
-def _register_origin(connection: psycopg.Connection[Any], options: LabelOptions) -> None:
-    connection.execute(
-        "INSERT INTO archive.label_origin (origin, evaluation_only) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-        (options.origin, options.for_evaluation),
-    )
-    row = connection.execute(
-        "SELECT evaluation_only FROM archive.label_origin WHERE origin = %s", (options.origin,)
-    ).fetchone()
-    if row is not None and row[0] != options.for_evaluation:
-        raise GalbaseError(
-            f"labels of origin {options.origin!r} are {'for evaluation only' if row[0] else 'for selections'} in this "
-            f"archive; {'give --evaluation-only' if row[0] else 'leave out --evaluation-only'}, or choose another "
-            "--origin."
-        )
 
 
 def _is_other(path: Path) -> bool:

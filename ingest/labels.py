@@ -9,7 +9,8 @@ import numpy.typing as npt
 import psycopg
 from psycopg import sql
 
-ORIGIN = "mpa-jhu"
+from galbase.schema.label_origin import CATALOGUE_ORIGIN as ORIGIN
+
 # Property -> stem of the percentile columns.
 LABELS = {
     "log_mstar_fib": "lgm_fib",

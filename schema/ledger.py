@@ -32,6 +32,7 @@ RECORDED_PACKAGES = (
     "scikit-learn",
     "tensorflow",
     "keras",
+    "ppxf",
     "dask",
     "psycopg",
 )

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from galbase.ingest.readers.spectra import read_pixel_rows
-from galbase.ingest.readers.spectrum_file import SpectrumPixels, air_to_vacuum
+from galbase.ingest.readers.spectrum_file import SpectrumPixels as SpectrumPixels
+from galbase.ingest.readers.spectrum_file import air_to_vacuum
 from galbase.schema.errors import UsageError
 
 Floats = npt.NDArray[np.float64]

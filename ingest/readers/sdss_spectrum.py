@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from galbase.ingest.readers.spectrum_file import DETAILS, SpectrumFile, SpectrumPixels, number, text
+from galbase.ingest.readers.spectrum_file import DETAILS, Floats, SpectrumFile, SpectrumPixels, number, text
 from galbase.ingest.readers.whole_fits import open_whole
 from galbase.schema.errors import GalbaseError
 
@@ -141,7 +142,18 @@ def _read(path: Path) -> tuple[SpectrumPixels, dict[str, Any]]:
         raise GalbaseError(f"{path.name}: its {len(loglam)} wavelengths do not rise; fetch the file again.")
     if not np.isfinite(flux[ivar > 0]).all() or not (ivar > 0).any():
         raise GalbaseError(f"{path.name}: it has no valid pixel or invalid fluxes with a weight; fetch it again.")
-    return SpectrumPixels(10.0**loglam, flux, ivar), row
+    return SpectrumPixels(10.0**loglam, flux, ivar, resolution_angstrom=_resolution(loglam, arrays.get("WDISP"))), row
+
+
+def _resolution(loglam: Floats, wdisp: npt.NDArray[Any] | None) -> Floats | None:
+    """Column wdisp, one sigma in pixels of 1e-4 in log10 wavelength, as Angstrom; it is 0 where it was not measured."""
+    if wdisp is None or wdisp.dtype.kind not in "fiu" or wdisp.shape != loglam.shape:
+        return None
+    known = np.isfinite(wdisp) & (wdisp > 0)
+    if not known.any():
+        return None
+    pixels = np.interp(loglam, loglam[known], wdisp[known])
+    return np.asarray(pixels * 1e-4 * np.log(10) * 10.0**loglam, np.float64)
 
 
 def _specobjid(value: Any, path: Path) -> int:

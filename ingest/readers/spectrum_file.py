@@ -141,6 +141,8 @@ class SpectrumPixels:
         Whether the wavelengths are those in vacuum; otherwise in air.
     flux_unit : str or None
         None where the file does not tell.
+    resolution_angstrom : (n_pixel,) float64 or None
+        One sigma of the instrument's line spread; None where the file does not tell or is not read for it.
     """
 
     wave_angstrom: Floats
@@ -148,6 +150,7 @@ class SpectrumPixels:
     ivar: Floats
     is_vacuum: bool = True
     flux_unit: str | None = FLUX_UNIT
+    resolution_angstrom: Floats | None = None
 
 
 def air_to_vacuum(wave_angstrom: npt.ArrayLike) -> Floats:

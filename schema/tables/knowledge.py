@@ -51,6 +51,60 @@ label_origin = sa.Table(
     comment="Origins of labels",
 )
 
+label_fit = sa.Table(
+    "label_fit",
+    metadata,
+    reference("observation_id", "observation.observation_id", "Spectrum", ondelete="CASCADE", primary_key=True),
+    column(
+        "origin",
+        sa.Text,
+        sa.ForeignKey("archive.label_origin.origin"),
+        doc="Origin of the labels that the fit gives",
+        ucd="meta.id",
+        primary_key=True,
+    ),
+    column("log_age", sa.Double, doc="log10 of luminosity-weighted age [yr]", unit="'dex'", ucd="time.age"),
+    column(
+        "log_age_err",
+        sa.Double,
+        doc="One sigma: spread over noise realisations; NULL where there were none",
+        unit="'dex'",
+        ucd="stat.error;time.age",
+    ),
+    column("mh", sa.Double, doc="Luminosity-weighted metallicity [M/H]", unit="'dex'", ucd="phys.abund.Z"),
+    column(
+        "mh_err",
+        sa.Double,
+        doc="One sigma: spread over noise realisations; NULL where there were none",
+        unit="'dex'",
+        ucd="stat.error;phys.abund.Z",
+    ),
+    column("chi2", sa.Double, doc="Reduced chi squared", ucd="stat.fit.chi2"),
+    column("a_v", sa.Double, doc="Attenuation in V; NULL of a polynomial", unit="mag", ucd="phys.absorption"),
+    column(
+        "velocity_km_s",
+        sa.Double,
+        doc="Velocity of the stars against the spectrum's redshift",
+        unit="km.s**-1",
+        ucd="phys.veloc",
+    ),
+    column(
+        "dispersion_km_s",
+        sa.Double,
+        doc="Velocity dispersion of the stars; holds the instrument's width where that is not known",
+        unit="km.s**-1",
+        ucd="phys.veloc.dispersion",
+    ),
+    column("n_pixel", sa.Integer, doc="Pixels that were fitted", ucd="meta.number"),
+    column("n_realisation", sa.Integer, doc="Noise realisations whose fits converged", ucd="meta.number"),
+    column("reason", sa.Text, doc="Why the spectrum gives no label; NULL where it does"),
+    reference("run_id", "run.run_id", "Run that fitted it, with method, templates and options", nullable=False),
+    column("input_hash", sa.Text, doc="Hash of spectrum, templates and options", nullable=False),
+    now_column("modified_at", "When this row was last written"),
+    sa.CheckConstraint("(reason IS NULL) = (log_age IS NOT NULL AND mh IS NOT NULL)", name="outcome"),
+    comment="Fits of spectra that labels come from, failed ones with the reason",
+)
+
 training_set = sa.Table(
     "training_set",
     metadata,

@@ -42,3 +42,13 @@ def test_no_secret_is_written_in_the_file(compose: dict[str, Any]) -> None:
         for name, value in service.get("environment", {}).items():
             if "PASSWORD" in name or "URL" in name:
                 assert "${GALBASE_POSTGRES_PASSWORD:?" in value
+
+
+def test_the_image_leaves_out_what_may_not_be_redistributed() -> None:
+    """pPXF's licence, and capfit's; the lock of the tests has both."""
+    locked = (ROOT / "requirements.lock").read_text()
+    dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
+    for package in ("ppxf", "capfit"):
+        assert f"\n{package}==" in locked
+    assert "--invert-match --extended-regexp '^(ppxf|capfit)=='" in dockerfile
+    assert "--requirement requirements.lock" not in dockerfile

@@ -1,0 +1,1 @@
+"""Labels from spectra: ages and metallicities by full-spectrum fitting."""
