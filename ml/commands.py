@@ -39,6 +39,12 @@ def train(
     ] = None,
     weights_sha256: Annotated[str | None, typer.Option(help="What the SHA-256 of that file must be.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Override the learning rate at the start.")] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="Show one or two bands of the images alone: g, r or g,z, for ablations.")
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(help="Resample images to so many pixels a side, for ablations.", min=1)
+    ] = None,
     scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
@@ -46,6 +52,7 @@ def train(
 
     Example: galbase train galeffnet --training-set main --preset tiny
     """
+    from galbase.ml.image_ablation import parse_bands
     from galbase.ml.jobs import train as run
     from galbase.ml.request import TrainingRequest
     from galbase.schema.errors import UsageError
@@ -65,6 +72,8 @@ def train(
         run_id=None,
         weights_sha256=weights_sha256,
         learning_rate=learning_rate,
+        bands=() if bands is None else parse_bands(bands),
+        resolution_px=resolution or 0,
     )
     if learning_rate is not None and not 0 < learning_rate < 1:
         raise UsageError(f"--learning-rate is {learning_rate}; it lies between 0 and 1.")

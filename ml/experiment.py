@@ -34,6 +34,7 @@ from galbase.ml.request import TrainingRequest
 from galbase.ml.scaling import LabelScaler
 from galbase.ml.splits import SPLITS, sky_block
 from galbase.ml.training import OnPartEpoch, TrainingConfig, TrainingResult, fit, training_config
+from galbase.ml.training_check import check_request
 from galbase.ml.training_set import TrainingSet, find_training_set, members
 from galbase.ml.weights import fill_weights, weights_to_bytes
 from galbase.schema.database import connect_url
@@ -134,7 +135,7 @@ def run_training(
     start, cpu_start = time.perf_counter(), time.process_time()
     with connect_url(url) as connection:
         training_set = find_training_set(connection, request.training_set)
-        check_inputs(request.family, training_set)
+        check_request(connection, request, training_set)
         recipe, learned = recipes(request, training_set)
         sample = load_sample(connection, training_set, learned, cache)
     loaded = time.perf_counter()
@@ -253,35 +254,15 @@ def load_sample(connection: Any, training_set: TrainingSet, recipe: Recipe, cach
     )
 
 
-def check_inputs(family: str, training_set: TrainingSet) -> None:
-    """Refuse a family that reads what the training set's members do not have, before anything is read.
-
-    Raises
-    ------
-    GalbaseError
-    """
-    wanted = learns_from(family)
-    unknown = sorted(wanted - {"image", "spectrum"})
-    if unknown:
-        raise GalbaseError(
-            f"family {family} reads {' and '.join(unknown)}, which training sets do not hold; families of images, of "
-            "spectra, and of both can be trained."
-        )
-    if "spectrum" in wanted and not training_set.selection.has_spectrum:
-        raise GalbaseError(
-            f"family {family} learns from spectra, and members of training set {training_set.name!r} of selection "
-            f"{training_set.selection.name} have none: create one with `galbase training-set create NAME --selection "
-            "mmlforgalam`."
-        )
-
-
 def recipes(request: TrainingRequest, training_set: TrainingSet) -> tuple[Recipe, Recipe]:
     """Recipes of the model and of its training, before fitting; they differ where spectra are only learned from."""
     of_model = reads(request.family)
     bin_px = improved_bin_px(request.family, request.preset, training_set.preprocess.stamp_px)
     crop_px = improved_crop_px(request.family, request.preset)
     model = recipe_of_mode(request.mode, of_model, bin_px, crop_px)
-    return model, recipe_of_mode(request.mode, of_model | learns_from(request.family), bin_px, crop_px)
+    learned = recipe_of_mode(request.mode, of_model | learns_from(request.family), bin_px, crop_px)
+    less = (request.bands, request.resolution_px)
+    return model.reduced(*less), learned.reduced(*less)
 
 
 def network_options(request: TrainingRequest, training_set: TrainingSet, recipe: Recipe) -> dict[str, Any]:

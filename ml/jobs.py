@@ -58,17 +58,17 @@ def train(config: Config, request: TrainingRequest, *, scheduler: str | None = N
     from dataclasses import replace
 
     from galbase.ml import backend
-    from galbase.ml.experiment import check_inputs
     from galbase.ml.networks.build import reads
     from galbase.ml.request import request_config
     from galbase.ml.training import n_part, training_config
+    from galbase.ml.training_check import check_request
     from galbase.ml.training_set import find_training_set
 
     reads(request.family)
 
     with connect(config) as connection:
         # What a task would refuse is refused here: no run is recorded, and Dask logs no traceback.
-        check_inputs(request.family, find_training_set(connection, request.training_set))
+        check_request(connection, request, find_training_set(connection, request.training_set))
         known = connection.execute("SELECT 1 FROM archive.model WHERE name = %s", (request.name,)).fetchone()
         if known:
             raise GalbaseError(f"model {request.name!r} exists already; choose another --name.")
