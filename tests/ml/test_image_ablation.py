@@ -28,10 +28,12 @@ from galbase.ml.image_ablation import (
 from galbase.ml.model_store import find_model, load_model
 from galbase.ml.prediction_store import stale_units
 from galbase.ml.recipe import FLUX_SOFTENING, Recipe, prepare_target
+from galbase.ml.refresh import plan
 from galbase.ml.request import TrainingRequest
 from galbase.ml.training_check import check_request
 from galbase.ml.training_set import create_training_set, find_training_set
 from galbase.schema.errors import GalbaseError, UsageError
+from galbase.schema.jobs import cluster
 
 CONFIG = preset("galeffnet")
 SIDE = 64
@@ -178,7 +180,9 @@ def test_models_of_less_are_trained_predict_and_are_kept_fresh(
         connection.execute(
             "UPDATE archive.image SET bands = '{g,r,i}' WHERE observation_id = ANY(%s)", (later.observation_id,)
         )
-    jobs.refresh(archive.config)
+    with cluster(None) as client:
+        for each in plan(archive.config):
+            jobs.predict(archive.config, client, each)
     with archive.connect() as connection:
         for name in result:
             model = load_model(connection, find_model(connection, name))
