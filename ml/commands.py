@@ -29,7 +29,11 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of weights, order and dropout.", min=0)] = 1,
     epochs: Annotated[int | None, typer.Option(help="Override the number of epochs.", min=1)] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="efficientnet_b3 or efficientnet_v2_b3, for preset paper.")
+        str | None,
+        typer.Option(
+            help="Backbone of galeffnet or gpm_resnet at preset paper: efficientnet_b0 to _b3, efficientnet_v2_b3, "
+            "efficientnet_v2_s, resnet50, resnet101, resnet152, mobilenet_v2, densenet121, densenet169, densenet201."
+        ),
     ] = None,
     weights: Annotated[
         Path | None,

@@ -25,7 +25,16 @@ from galbase.ml.metrics import interval_metrics, point_metrics
 from galbase.ml.model_file import SUFFIX, checked_bytes, read_model_file
 from galbase.ml.model_input import find_input, load_input
 from galbase.ml.model_store import NewModel, register_model
-from galbase.ml.networks.build import build, improved_bin_px, improved_crop_px, improved_options, learns_from, reads
+from galbase.ml.networks.backbones import load_backbone
+from galbase.ml.networks.build import (
+    backbone_of,
+    build,
+    improved_bin_px,
+    improved_crop_px,
+    improved_options,
+    learns_from,
+    reads,
+)
 from galbase.ml.networks.mmlforgalam_fused import FusedNetwork, feature_model
 from galbase.ml.networks.network import Network
 from galbase.ml.photometry import photometry
@@ -164,7 +173,8 @@ def run_training(
         recipe = recipe.fitted(sample.scalar[sample.rows("train"), : recipe.n_scalar])
         scaler = LabelScaler.fit(sample.label[sample.rows("train")])
         if start_from is not None:
-            pretrained = {"sha256": load_backbone(network, start_from, request.weights_sha256)}
+            pretrained = {"sha256": hashlib.sha256(checked_bytes(start_from, request.weights_sha256)).hexdigest()}
+            load_backbone(network, backbone_of(request.family, request.preset, options), start_from)
     config = schedule(request)
     decides = {
         "training_set": training_set.hash, "sample": sample.digest(), "family": request.family, "mode": request.mode,
@@ -286,24 +296,6 @@ def schedule(request: TrainingRequest) -> TrainingConfig:
     """The schedule of a request: its family's, mode's and preset's, with what the request overrides."""
     config = training_config(request.family, request.mode, request.preset, request.epochs)
     return config if request.learning_rate is None else replace(config, learning_rate=request.learning_rate)
-
-
-def load_backbone(network: Network, path: Path, sha256: str | None = None) -> str:
-    """Fill the backbone from a Keras weights file of ImageNet without top; returns the file's SHA-256.
-
-    The file is read as plain HDF5 arrays (`keras.Model.load_weights`); it holds no code.
-
-    Raises
-    ------
-    GalbaseError
-        If the file is missing, does not fit, or its SHA-256 is not the one given.
-    """
-    digest = hashlib.sha256(checked_bytes(path, sha256)).hexdigest()
-    try:
-        network.backbone.load_weights(str(path))
-    except (OSError, ValueError, KeyError) as error:
-        raise GalbaseError(f"--weights {path} does not fit the backbone: {str(error)[:200]}") from error
-    return digest
 
 
 def _each(*told: OnPartEpoch | None) -> OnPartEpoch:

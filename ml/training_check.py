@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from galbase.ml.image_ablation import check_resolution
-from galbase.ml.networks.build import learns_from, reads
+from galbase.ml.model_file import SUFFIX
+from galbase.ml.networks.build import backbone_of, check_family_options, learns_from, reads
 from galbase.ml.request import TrainingRequest
 from galbase.ml.training_set import TrainingSet
 from galbase.schema.errors import GalbaseError, UsageError
@@ -20,9 +21,12 @@ def check_request(connection: psycopg.Connection[Any], request: TrainingRequest,
     Raises
     ------
     GalbaseError
-        Of the family, the bands or the resolution.
+        Of the family, the preset, the backbone, the bands or the resolution.
     """
     check_inputs(request.family, training_set)
+    check_family_options(request.family, request.preset, request.options)
+    if request.weights_path is not None and not request.weights_path.endswith(SUFFIX):
+        backbone_of(request.family, request.preset, request.options)
     if not (request.bands or request.resolution_px):
         return
     if "image" not in reads(request.family):
