@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import typer
 from scipy.ndimage import map_coordinates
+from typer.testing import CliRunner
 
 from galbase.ingest.preprocess.config import preset
 from galbase.ingest.preprocess.stamp import FramedTarget
 from galbase.ingest.preprocess.stretch import dr2_rgb
-from galbase.ml import jobs
+from galbase.ml import commands_evaluate, jobs
 from galbase.ml.evaluation import evaluate
 from galbase.ml.experiment import run_training
 from galbase.ml.image_ablation import (
@@ -29,13 +33,17 @@ from galbase.ml.model_store import find_model, load_model
 from galbase.ml.prediction_store import stale_units
 from galbase.ml.recipe import FLUX_SOFTENING, Recipe, prepare_target
 from galbase.ml.refresh import plan
+from galbase.ml.report import write_report
 from galbase.ml.request import TrainingRequest
+from galbase.ml.side_by_side import of_one_set, side_by_side, sigma_change
 from galbase.ml.training_check import check_request
 from galbase.ml.training_set import create_training_set, find_training_set
 from galbase.schema.errors import GalbaseError, UsageError
 from galbase.schema.jobs import cluster
 
 CONFIG = preset("galeffnet")
+app = typer.Typer()
+app.command()(commands_evaluate.evaluate)
 SIDE = 64
 
 
@@ -198,6 +206,56 @@ def test_models_of_less_are_trained_predict_and_are_kept_fresh(
             # Images without z have no value of a model that reads it.
             n_later = 0 if name == "rz" else len(later.observation_id)
             assert counts == (n_later, len(galaxies.observation_id) + n_later)
+
+
+def test_models_are_put_side_by_side_on_the_same_objects(filled: tuple[Any, Any], tmp_path: Path) -> None:
+    archive, _ = filled
+    with archive.connect() as connection:
+        found = [(model, evaluate(connection, model)) for model in (find_model(connection, n) for n in ("gr", "rz"))]
+    for name, (first, second) in side_by_side(found).items():
+        assert (first.model, first.bands, first.resolution, first.backbone) == ("gr", "gr", "16", "galeffnet tiny")
+        assert (second.model, second.bands) == ("rz", "rz")
+        residual = [each.held_out[name].quantiles["q50"] - each.held_out[name].true for _, each in found]
+        assert first.metrics["n"] == second.metrics["n"] == len(residual[0])
+        assert first.metrics["sigma"] == pytest.approx(residual[0].std())
+        assert (first.sigma_change, first.sigma_change_err) == (None, None)
+        assert second.sigma_change == pytest.approx(residual[1].std() - residual[0].std())
+        if name == "log_ssfr_fib":
+            assert second.sigma_change > 5 * second.sigma_change_err
+    runner = CliRunner()
+    done = runner.invoke(app, ["gr", "rz", "--json", "--plots", str(tmp_path / "plots")], obj=archive.config)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.output)
+    rows = told["side_by_side"]["log_ssfr_fib"]
+    assert [(row["model"], row["bands"]) for row in rows] == [("gr", "gr"), ("rz", "rz")]
+    assert rows[1]["sigma_change"] == side_by_side(found)["log_ssfr_fib"][1].sigma_change
+    assert (tmp_path / "plots" / "side-by-side-log_ssfr_fib.png").stat().st_size > 5000
+    done = runner.invoke(app, ["gr", "rz"], obj=archive.config)
+    assert "log_mstar_fib, side by side on the same held-out objects" in done.output
+    write_report(tmp_path / "report.html", [(model, each, []) for model, each in found])
+    page = ElementTree.fromstring((tmp_path / "report.html").read_text().replace("<!doctype html>", "").replace(
+        '<meta charset="utf-8">', ""
+    ))  # fmt: skip
+    assert [heading.text for heading in page.findall("body/h2")] == ["Side by side", "gr", "rz"]
+    cells = [cell.text for cell in page.findall("body/table")[0].findall("tr")[2]]
+    assert cells[:5] == ["rz", "improved", "galeffnet tiny", "rz", "16"]
+    other = replace(found[1][0], training_set_id=99)
+    with pytest.raises(GalbaseError, match="were trained on different sets"):
+        side_by_side([found[0], (other, found[1][1])])
+    assert of_one_set([found[0], (other, found[1][1])]) == []
+
+
+def test_the_error_of_a_difference_is_that_of_the_same_objects() -> None:
+    rng = np.random.default_rng(3)
+    hard, own = rng.normal(0, 1, 400), rng.normal(0, 0.1, (2, 400))
+    change, error = sigma_change(hard + own[0], hard + own[1])
+    assert change == pytest.approx((hard + own[0]).std() - (hard + own[1]).std())
+    # Over many draws of both: of independent objects it would be 0.05.
+    drawn = []
+    for _ in range(400):
+        common, each = rng.normal(0, 1, 400), rng.normal(0, 0.1, (2, 400))
+        drawn.append((common + each[0]).std() - (common + each[1]).std())
+    assert error == pytest.approx(np.std(drawn), rel=0.25)
 
 
 def test_what_the_training_set_does_not_have_is_refused_before_anything_is_read(filled: tuple[Any, Any]) -> None:
