@@ -40,16 +40,17 @@ def parse_bands(text: str) -> tuple[str, ...]:
     return tuple(band for band in WAVELENGTH_ORDER if band in names)
 
 
-def check_resolution(side: int, stamp_px: int) -> None:
-    """Refuse a resolution that stamps do not have.
+def check_resolution(side: int, shown_px: int) -> None:
+    """Refuse a resolution that what is shown of stamps does not have.
 
     Raises
     ------
     UsageError
     """
-    if not LEAST_PX <= side <= stamp_px:
+    if not LEAST_PX <= side <= shown_px:
         raise UsageError(
-            f"--resolution {side} is not from {LEAST_PX} to {stamp_px}, the side of this training set's stamps in px."
+            f"--resolution {side} is not from {LEAST_PX} to {shown_px}, the side in pixels of what this network sees of "
+            "the training set's stamps."
         )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from galbase.ml.image_ablation import check_resolution
 from galbase.ml.model_file import SUFFIX
-from galbase.ml.networks.build import backbone_of, check_family_options, learns_from, reads
+from galbase.ml.networks.build import backbone_of, check_family_options, improved_crop_px, learns_from, reads
 from galbase.ml.request import TrainingRequest
 from galbase.ml.training_set import TrainingSet
 from galbase.schema.errors import GalbaseError, UsageError
@@ -32,7 +32,9 @@ def check_request(connection: psycopg.Connection[Any], request: TrainingRequest,
     if "image" not in reads(request.family):
         raise UsageError(f"family {request.family} reads no image; --bands and --resolution are of images.")
     if request.resolution_px:
-        check_resolution(request.resolution_px, training_set.preprocess.stamp_px)
+        crop = improved_crop_px(request.family, request.preset) if request.mode == "improved" else 0
+        stamp_px = training_set.preprocess.stamp_px
+        check_resolution(request.resolution_px, min(crop or stamp_px, stamp_px))
     row = connection.execute(
         "SELECT i.bands, count(*) FROM archive.training_member t JOIN archive.image i USING (observation_id) "
         "WHERE t.training_set_id = %s AND NOT i.bands @> %s::text[] GROUP BY 1 ORDER BY 2 DESC LIMIT 1",

@@ -29,6 +29,7 @@ from galbase.ml.image_ablation import (
     parse_bands,
     with_bands,
 )
+from galbase.ml.image_scalars import psf_scalars
 from galbase.ml.model_store import find_model, load_model
 from galbase.ml.prediction_store import stale_units
 from galbase.ml.recipe import FLUX_SOFTENING, Recipe, prepare_target
@@ -87,6 +88,14 @@ def test_one_band_is_copied_and_two_have_their_mean_between_them() -> None:
     assert shown[..., 0].mean() != pytest.approx(shown[..., 2].mean(), rel=0.01)
 
 
+def test_the_psf_is_that_of_the_bands_that_are_shown() -> None:
+    bands, widths = ("g", "r", "z"), (1.5, 1.3, 1.1)
+    assert psf_scalars(bands, widths, ("g", "z")) == pytest.approx((1.5, 1.3, 1.1))
+    assert psf_scalars(bands, (1.5, 9.9, 1.1), ("g", "z")) == pytest.approx((1.5, 1.3, 1.1))
+    assert psf_scalars(bands, widths, ("r",)) == pytest.approx((1.3, 1.3, 1.3))
+    assert psf_scalars(bands, widths) == pytest.approx(widths)
+
+
 def test_display_images_have_the_bands_that_they_were_ingested_with() -> None:
     whole = target()
     display = replace(
@@ -129,7 +138,7 @@ def test_published_resolutions_are_bilinear() -> None:
 
 def test_scalars_and_sizes_know_of_the_resolution() -> None:
     whole = target()
-    recipe = Recipe("flux", bin_px=2).reduced((), 24)
+    recipe = Recipe("flux", bin_px=2, crop_px=48).reduced((), 24)
     assert (recipe.bin_px, recipe.side_px(SIDE)) == (1, 24)
     image, scalar = prepare_target(whole, CONFIG, recipe)
     assert image.shape == (24, 24, 3)
@@ -137,6 +146,8 @@ def test_scalars_and_sizes_know_of_the_resolution() -> None:
     shown, _ = prepare_target(whole, CONFIG, Recipe("display", resolution_px=16))
     assert shown.shape == (16, 16, 3)
     assert Recipe("flux", bin_px=2).side_px(SIDE) == 32
+    inner = np.sinh(4 * image.astype(np.float64)) * FLUX_SOFTENING
+    assert inner.sum(axis=(0, 1)) == pytest.approx(whole.pixels[8:56, 8:56].sum(axis=(0, 1)), rel=1e-4)
 
 
 def test_what_is_not_used_is_not_stored() -> None:
