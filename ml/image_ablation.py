@@ -49,7 +49,7 @@ def check_resolution(side: int, shown_px: int) -> None:
     """
     if not LEAST_PX <= side <= shown_px:
         raise UsageError(
-            f"--resolution {side} is not from {LEAST_PX} to {shown_px}, the side in pixels of what this network sees of "
+            f"--resolution {side} is not from {LEAST_PX} to {shown_px}, the side in px of what this network sees of "
             "the training set's stamps."
         )
 
