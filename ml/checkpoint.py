@@ -301,4 +301,5 @@ def _key(kind: str, index: int) -> str:
 
 
 def _numpy(value: Any) -> npt.NDArray[Any]:
-    return value if isinstance(value, np.ndarray) else np.array(value.numpy())
+    # Weights of no dimension come as numpy's scalars.
+    return np.asarray(value if isinstance(value, np.ndarray | np.generic) else value.numpy())

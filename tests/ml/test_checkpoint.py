@@ -47,11 +47,14 @@ def rows(seed: int = 0) -> tuple[Any, Any]:
 
 
 def small(n_level: int, width: int) -> Network:
-    """All that has a state: batch normalisation, and dropout and DropBlock, whose seeds move on with each step."""
+    """All that has a state: batch normalisation, dropout and DropBlock, whose seeds move on with each step, and a
+    weight of no dimension, as EfficientNet has one.
+    """
     make_deterministic(1)
     options = ImageOptions(("a", "b"), SIDE, n_level=n_level, pixel_range="unit")
     image = keras.layers.Input((SIDE, SIDE, 3), name="image")
-    maps = DropBlock(0.1, 3)(keras.layers.Activation("relu")(convolution(image, 8, 3, 2, "first")))
+    maps = keras.layers.Normalization(name="normalise")(image)
+    maps = DropBlock(0.1, 3)(keras.layers.Activation("relu")(convolution(maps, 8, 3, 2, "first")))
     return image_network("small", image, maps, options, width=width, dropout=0.3, dense_l2=1e-3)
 
 
