@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "a0013"
-down_revision = "a0012"
+revision = "a0014"
+down_revision = "a0013"
 branch_labels = None
 depends_on = None
 
