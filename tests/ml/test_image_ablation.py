@@ -173,17 +173,23 @@ def test_bands_and_resolutions_that_do_not_exist_are_refused() -> None:
         area_resampled(target().pixels, 65)
 
 
+@pytest.fixture(scope="module")
+def round_set(filled: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The archive of round galaxies, with a training set."""
+    with filled[0].connect() as connection:
+        create_training_set(connection, "round", "galeffnet", seed=3)
+    return filled
+
+
 def request(name: str, **changed: Any) -> TrainingRequest:
     asked = TrainingRequest(name, "galeffnet", "improved", "tiny", "round", 1, 3, {}, None, None)
     return replace(asked, **changed)
 
 
 def test_models_of_less_are_trained_predict_and_are_kept_fresh(
-    filled: tuple[Any, Any], make_galaxies: Callable[..., Any], tmp_path: Path
+    round_set: tuple[Any, Any], make_galaxies: Callable[..., Any], tmp_path: Path
 ) -> None:
-    archive, galaxies = filled
-    with archive.connect() as connection:
-        create_training_set(connection, "round", "galeffnet", seed=3)
+    archive, galaxies = round_set
     # The mass is in every band, the star formation in the colour g - r, and in r and z there is none.
     result = {
         "rz": run_training(archive.url, request("rz", bands=("r", "z"), resolution_px=16, epochs=8)),
@@ -269,8 +275,8 @@ def test_the_error_of_a_difference_is_that_of_the_same_objects() -> None:
     assert error == pytest.approx(np.std(drawn), rel=0.25)
 
 
-def test_what_the_training_set_does_not_have_is_refused_before_anything_is_read(filled: tuple[Any, Any]) -> None:
-    archive, _ = filled
+def test_what_the_training_set_does_not_have_is_refused_before_anything_is_read(round_set: tuple[Any, Any]) -> None:
+    archive, _ = round_set
     with archive.connect() as connection:
         found = find_training_set(connection, "round")
         with pytest.raises(GalbaseError, match="have bands g, r, z, not all of i"):
