@@ -11,9 +11,12 @@ import psycopg
 
 from galbase.ingest.preprocess.stamp_file import PARTIAL_SUFFIX, SUFFIX
 from galbase.ingest.stamp_cache import discard
+from galbase.schema.cache_folder import CHECKPOINT_SUFFIX
 
 # A file younger than this may be one whose row another job is about to commit.
 MIN_AGE_HOURS = 1.0
+# Nobody goes on with a training that was interrupted so long ago.
+CHECKPOINT_HOURS = 30 * 24.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class PruneReport:
     superseded, gone, missing : int
         Rows of configurations that are superseded; of images that are gone or no longer kept; whose file is not there.
     orphans : int
-        Files that no row knows, partly written ones included.
+        Files that no row knows, partly written ones included, and checkpoints of trainings that did not go on.
     n_file, n_byte : int
         Files deleted, and their bytes.
     configs : list of str
@@ -117,7 +120,7 @@ def prune(
     dry_run : bool
         Only tell.
     min_age_hours : float
-        Files that no row knows are left alone while younger.
+        Files that no row knows are left alone while younger; checkpoints while younger than `CHECKPOINT_HOURS` too.
 
     Returns
     -------
@@ -149,7 +152,9 @@ def prune(
             removed = {number: removed[number] for (number,) in deleted}
     unneeded = [path for path in removed.values() if (folder / path).is_file()]
     known = {row[2] for row in rows}
-    orphans = _unknown_files(folder, known, time.time() - 3600 * min_age_hours)
+    now = time.time()
+    orphans = _unknown_files(folder, (SUFFIX, PARTIAL_SUFFIX), known, now - 3600 * min_age_hours)
+    orphans += _unknown_files(folder, CHECKPOINT_SUFFIX, set(), now - 3600 * max(min_age_hours, CHECKPOINT_HOURS))
     n_byte = sum(_size(folder / path) for path in [*unneeded, *orphans])
     if not dry_run:
         discard(folder, [*unneeded, *orphans])
@@ -161,13 +166,12 @@ def prune(
     )  # fmt: skip
 
 
-def _unknown_files(folder: Path, known: set[str], before: float) -> list[str]:
-    """Paths under the folder of files of ours that no row knows and that were last written before a time."""
+def _unknown_files(folder: Path, suffix: str | tuple[str, ...], known: set[str], before: float) -> list[str]:
+    """Paths under the folder of files of a suffix that no row knows and that were last written before a time."""
     found = []
     for path in sorted(folder.glob("*/*")):
         relative = path.relative_to(folder).as_posix()
-        ours = path.name.endswith((SUFFIX, PARTIAL_SUFFIX))
-        if ours and relative not in known and path.is_file() and path.stat().st_mtime <= before:
+        if path.name.endswith(suffix) and relative not in known and path.is_file() and path.stat().st_mtime <= before:
             found.append(relative)
     return found
 

@@ -89,7 +89,7 @@ def prune_cache(
     """Remove stamps of superseded configurations and of images that are gone, files no row knows, rows without file.
 
     A configuration is superseded when a newer one of the same preset has verdicts, and neither a training set nor a
-    model that is not retired reads it.
+    model that is not retired reads it. Checkpoints of trainings that were interrupted are removed after 30 days.
 
     Example: galbase cache prune --dry-run
     """

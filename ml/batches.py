@@ -55,10 +55,19 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
             batch["image"] = turned(batch["image"], int(rng.integers(8)))
         return batch, self._label[rows]
 
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch that decides order and augmentation."""
+        return self._epoch
+
+    def begin(self, epoch: int) -> None:
+        """Draw the order of an epoch."""
+        self._epoch = epoch
+        self._order = self._shuffled()
+
     def on_epoch_end(self) -> None:
         """Draw the next epoch's order."""
-        self._epoch += 1
-        self._order = self._shuffled()
+        self.begin(self._epoch + 1)
 
 
 def turned(images: npt.NDArray[Any], element: int) -> npt.NDArray[Any]:

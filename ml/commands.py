@@ -29,7 +29,11 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of weights, order and dropout.", min=0)] = 1,
     epochs: Annotated[int | None, typer.Option(help="Override the number of epochs.", min=1)] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="efficientnet_b3 or efficientnet_v2_b3, for preset paper.")
+        str | None,
+        typer.Option(
+            help="Backbone of galeffnet or gpm_resnet at preset paper: efficientnet_b0 to _b3, efficientnet_v2_b3, "
+            "efficientnet_v2_s, resnet50, resnet101, resnet152, mobilenet_v2, densenet121, densenet169, densenet201."
+        ),
     ] = None,
     weights: Annotated[
         Path | None,
@@ -39,6 +43,12 @@ def train(
     ] = None,
     weights_sha256: Annotated[str | None, typer.Option(help="What the SHA-256 of that file must be.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Override the learning rate at the start.")] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="Show one or two bands of the images alone: g, r or g,z, for ablations.")
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(help="Resample images to so many pixels a side, for ablations.", min=1)
+    ] = None,
     scheduler: Scheduler = None,
     as_json: Json = False,
 ) -> None:
@@ -46,6 +56,7 @@ def train(
 
     Example: galbase train galeffnet --training-set main --preset tiny
     """
+    from galbase.ml.image_ablation import parse_bands
     from galbase.ml.jobs import train as run
     from galbase.ml.request import TrainingRequest
     from galbase.schema.errors import UsageError
@@ -65,6 +76,8 @@ def train(
         run_id=None,
         weights_sha256=weights_sha256,
         learning_rate=learning_rate,
+        bands=() if bands is None else parse_bands(bands),
+        resolution_px=resolution or 0,
     )
     if learning_rate is not None and not 0 < learning_rate < 1:
         raise UsageError(f"--learning-rate is {learning_rate}; it lies between 0 and 1.")

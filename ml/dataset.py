@@ -175,7 +175,7 @@ def load_inputs(
         for row in file.rows:
             image, scalar = prepared[row.row_index]
             if recipe.reads_psf:
-                scalar = np.concatenate([scalar, psf_scalars(row.bands, row.psf_fwhm_arcsec)])
+                scalar = np.concatenate([scalar, psf_scalars(row.bands, row.psf_fwhm_arcsec, recipe.bands)])
             ids.append(row.observation_id)
             images.append(image)
             scalars.append(scalar)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy.typing as npt
 from galbase.ml import backend
 from galbase.ml.baselines import boosted_trees, mean_prediction
 from galbase.ml.calibration import LEVELS, MIN_RESIDUAL, ConformalBins, bin_edges, calibrate
+from galbase.ml.checkpoint import Checkpoints, Tell
+from galbase.ml.curve_store import check_running, curve_rows, record_epochs, recorder
 from galbase.ml.domain import Domain
 from galbase.ml.fused_training import FusedData, features, fit_fused, simulated_r2
 from galbase.ml.inference import Inference, infer
@@ -22,7 +25,16 @@ from galbase.ml.metrics import interval_metrics, point_metrics
 from galbase.ml.model_file import SUFFIX, checked_bytes, read_model_file
 from galbase.ml.model_input import find_input, load_input
 from galbase.ml.model_store import NewModel, register_model
-from galbase.ml.networks.build import build, improved_bin_px, improved_crop_px, improved_options, learns_from, reads
+from galbase.ml.networks.backbones import load_backbone
+from galbase.ml.networks.build import (
+    backbone_of,
+    build,
+    improved_bin_px,
+    improved_crop_px,
+    improved_options,
+    learns_from,
+    reads,
+)
 from galbase.ml.networks.mmlforgalam_fused import FusedNetwork, feature_model
 from galbase.ml.networks.network import Network
 from galbase.ml.photometry import photometry
@@ -30,7 +42,8 @@ from galbase.ml.recipe import NONE, Recipe, recipe_of_mode
 from galbase.ml.request import TrainingRequest
 from galbase.ml.scaling import LabelScaler
 from galbase.ml.splits import SPLITS, sky_block
-from galbase.ml.training import TrainingConfig, TrainingResult, fit, training_config
+from galbase.ml.training import OnPartEpoch, TrainingConfig, TrainingResult, fit, training_config
+from galbase.ml.training_check import check_request
 from galbase.ml.training_set import TrainingSet, find_training_set, members
 from galbase.ml.weights import fill_weights, weights_to_bytes
 from galbase.schema.database import connect_url
@@ -38,7 +51,8 @@ from galbase.schema.errors import GalbaseError
 
 Array = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
-OnEpoch = Callable[[int, dict[str, float]], None]
+# Name of what is fitted in families that are one network.
+WHOLE = "network"
 
 
 @dataclass(frozen=True)
@@ -80,9 +94,24 @@ class Sample:
         """Positions of a split's rows."""
         return np.flatnonzero(self.split == split)
 
+    def digest(self) -> str:
+        """SHA-256 over all arrays: what is learned from, in its order."""
+        whole = hashlib.sha256()
+        for field in fields(self):
+            array = getattr(self, field.name)
+            if isinstance(array, np.ndarray):
+                whole.update(f"{field.name} {array.dtype} {array.shape}\n".encode())
+                whole.update(np.ascontiguousarray(array).data)
+        return whole.hexdigest()
+
 
 def run_training(
-    url: str, request: TrainingRequest, on_epoch: OnEpoch | None = None, cache: Path | None = None
+    url: str,
+    request: TrainingRequest,
+    on_epoch: OnPartEpoch | None = None,
+    cache: Path | None = None,
+    tell: Tell | None = None,
+    goes_on: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
     """Train, calibrate, score and register; runs on a Dask worker.
 
@@ -92,19 +121,30 @@ def run_training(
         Database URL of the archive's owner.
     request : TrainingRequest
     on_epoch : callable, optional
-        Called after each epoch with its number and losses.
+        Called after each epoch with the name of the part that is fitted, its number and losses.
     cache : Path, optional
-        The archive's cache folder; none when None.
+        The archive's cache folder; none when None, and then an interrupted training begins anew.
+    tell : callable, optional
+        Told in a line what became of checkpoints; they go to the log when None.
+    goes_on : callable, optional
+        Asked after each step whether to make another.
 
     Returns
     -------
     dict
         ``model_id``, ``name`` and the metrics that were stored.
+
+    Raises
+    ------
+    TrainingEndedError
+        If its run was ended meanwhile, or `goes_on` says no.
+    GalbaseError
+        If training set, files or weights cannot be used, or the training diverges.
     """
     start, cpu_start = time.perf_counter(), time.process_time()
     with connect_url(url) as connection:
         training_set = find_training_set(connection, request.training_set)
-        check_inputs(request.family, training_set)
+        check_request(connection, request, training_set)
         recipe, learned = recipes(request, training_set)
         sample = load_sample(connection, training_set, learned, cache)
     loaded = time.perf_counter()
@@ -133,8 +173,17 @@ def run_training(
         recipe = recipe.fitted(sample.scalar[sample.rows("train"), : recipe.n_scalar])
         scaler = LabelScaler.fit(sample.label[sample.rows("train")])
         if start_from is not None:
-            pretrained = {"sha256": load_backbone(network, start_from, request.weights_sha256)}
-    result, further = _fit(network, sample, recipe, learned, scaler, request, on_epoch)
+            pretrained = {"sha256": hashlib.sha256(checked_bytes(start_from, request.weights_sha256)).hexdigest()}
+            load_backbone(network, backbone_of(request.family, request.preset, options), start_from)
+    config = schedule(request)
+    decides = {
+        "training_set": training_set.hash, "sample": sample.digest(), "family": request.family, "mode": request.mode,
+        "preset": request.preset, "options": options, "seed": request.seed, "schedule": config.to_mapping(),
+        "recipe": [recipe.to_mapping(), learned.to_mapping()], "scaler": scaler.to_mapping(), "pretrained": pretrained,
+    }  # fmt: skip
+    checkpoints = Checkpoints.of(cache, decides, tell, goes_on)
+    told = _each(on_epoch, None if request.run_id is None else recorder(url, request.run_id))
+    result, further = _fit(network, sample, recipe, learned, scaler, request, config, told, checkpoints)
     weights = weights_to_bytes(network)
     key = hashlib.sha256(weights).hexdigest()
     found = {part: _infer(network, sample, recipe, scaler, part, key) for part in ("train", "calibration", "test")}
@@ -150,7 +199,7 @@ def run_training(
         "test": score(sample, found["test"], conformal, request.seed),
         "n": {part: len(sample.rows(part)) for part in SPLITS},
         "history": result.history,
-        "training": schedule(request).to_mapping(),
+        "training": config.to_mapping(),
         "seed": request.seed,
         "n_parameter": network.n_parameter,
         "pretrained": pretrained,
@@ -182,7 +231,13 @@ def run_training(
         metrics=metrics,
     )
     with connect_url(url) as connection:
+        if request.run_id is not None:
+            check_running(connection, request.run_id)
         model_id = register_model(connection, model)
+        if request.run_id is not None:
+            curves = {part: each for part, each in further.get("stages", {}).items() if "loss" in each}
+            record_epochs(connection, request.run_id, curve_rows(curves or {WHOLE: result.history}))
+    checkpoints.remove()
     return {"model_id": model_id, "name": request.name, **metrics}
 
 
@@ -209,35 +264,15 @@ def load_sample(connection: Any, training_set: TrainingSet, recipe: Recipe, cach
     )
 
 
-def check_inputs(family: str, training_set: TrainingSet) -> None:
-    """Refuse a family that reads what the training set's members do not have, before anything is read.
-
-    Raises
-    ------
-    GalbaseError
-    """
-    wanted = learns_from(family)
-    unknown = sorted(wanted - {"image", "spectrum"})
-    if unknown:
-        raise GalbaseError(
-            f"family {family} reads {' and '.join(unknown)}, which training sets do not hold; families of images, of "
-            "spectra, and of both can be trained."
-        )
-    if "spectrum" in wanted and not training_set.selection.has_spectrum:
-        raise GalbaseError(
-            f"family {family} learns from spectra, and members of training set {training_set.name!r} of selection "
-            f"{training_set.selection.name} have none: create one with `galbase training-set create NAME --selection "
-            "mmlforgalam`."
-        )
-
-
 def recipes(request: TrainingRequest, training_set: TrainingSet) -> tuple[Recipe, Recipe]:
     """Recipes of the model and of its training, before fitting; they differ where spectra are only learned from."""
     of_model = reads(request.family)
     bin_px = improved_bin_px(request.family, request.preset, training_set.preprocess.stamp_px)
     crop_px = improved_crop_px(request.family, request.preset)
     model = recipe_of_mode(request.mode, of_model, bin_px, crop_px)
-    return model, recipe_of_mode(request.mode, of_model | learns_from(request.family), bin_px, crop_px)
+    learned = recipe_of_mode(request.mode, of_model | learns_from(request.family), bin_px, crop_px)
+    less = (request.bands, request.resolution_px)
+    return model.reduced(*less), learned.reduced(*less)
 
 
 def network_options(request: TrainingRequest, training_set: TrainingSet, recipe: Recipe) -> dict[str, Any]:
@@ -263,22 +298,15 @@ def schedule(request: TrainingRequest) -> TrainingConfig:
     return config if request.learning_rate is None else replace(config, learning_rate=request.learning_rate)
 
 
-def load_backbone(network: Network, path: Path, sha256: str | None = None) -> str:
-    """Fill the backbone from a Keras weights file of ImageNet without top; returns the file's SHA-256.
+def _each(*told: OnPartEpoch | None) -> OnPartEpoch:
+    """What tells all of them of each epoch."""
 
-    The file is read as plain HDF5 arrays (`keras.Model.load_weights`); it holds no code.
+    def tell(part: str, epoch: int, losses: dict[str, float]) -> None:
+        for each in told:
+            if each is not None:
+                each(part, epoch, losses)
 
-    Raises
-    ------
-    GalbaseError
-        If the file is missing, does not fit, or its SHA-256 is not the one given.
-    """
-    digest = hashlib.sha256(checked_bytes(path, sha256)).hexdigest()
-    try:
-        network.backbone.load_weights(str(path))
-    except (OSError, ValueError, KeyError) as error:
-        raise GalbaseError(f"--weights {path} does not fit the backbone: {str(error)[:200]}") from error
-    return digest
+    return tell
 
 
 def _inputs(sample: Sample, recipe: Recipe, rows: npt.NDArray[np.intp]) -> dict[str, Float32]:
@@ -288,16 +316,16 @@ def _inputs(sample: Sample, recipe: Recipe, rows: npt.NDArray[np.intp]) -> dict[
 
 def _fit(
     network: Network, sample: Sample, recipe: Recipe, learned: Recipe, scaler: LabelScaler, request: TrainingRequest,
-    on_epoch: OnEpoch | None,
+    config: TrainingConfig, on_epoch: OnPartEpoch, checkpoints: Checkpoints,
 ) -> tuple[TrainingResult, dict[str, Any]]:  # fmt: skip
     """Fit the network; also returns what its family adds to the metrics."""
     parts = []
     for part in ("train", "validation"):
         rows = sample.rows(part)
         parts.append((_inputs(sample, recipe, rows), scaler.scale(sample.label[rows]).astype(np.float32)))
-    config = schedule(request)
     if not isinstance(network, FusedNetwork):
-        return fit(network, parts[0], parts[1], config, request.seed, on_epoch), {}
+        told, kept = partial(on_epoch, WHOLE), checkpoints.part(WHOLE)
+        return fit(network, parts[0], parts[1], config, request.seed, told, kept), {}
     for (inputs, _), part in zip(parts, ("train", "validation"), strict=True):
         if sample.spectrum is not None:
             inputs["spectrum"] = sample.spectrum[sample.rows(part)]
@@ -306,7 +334,7 @@ def _fit(
         options = {"properties": list(network.properties), "n_level": network.n_level, **spectrum_options(learned)}
         teacher = build("mmlforgalam_m1", request.preset, options)
     data = FusedData(parts[0], parts[1], sample.block[sample.rows("train")])
-    result, stages = fit_fused(network, teacher, data, config, request.seed, on_epoch)
+    result, stages = fit_fused(network, teacher, data, config, request.seed, on_epoch, checkpoints)
     further = {"stages": stages}
     if network.first is None and sample.spectrum is not None:
         to_feature = feature_model(teacher)

@@ -17,14 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from galbase.ml.checkpoint import Checkpoints
 from galbase.ml.networks.mmlforgalam_fused import FusedNetwork, feature_model, on_features
 from galbase.ml.networks.network import Network
-from galbase.ml.training import OnEpoch, TrainingConfig, TrainingResult, fit
+from galbase.ml.training import OnPartEpoch, TrainingConfig, TrainingResult, fit
 from galbase.schema.errors import GalbaseError
 
 Float32 = npt.NDArray[np.float32]
@@ -57,7 +59,8 @@ def fit_fused(
     data: FusedData,
     config: TrainingConfig,
     seed: int,
-    on_epoch: OnEpoch | None = None,
+    on_epoch: OnPartEpoch | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[TrainingResult, dict[str, Any]]:
     """Train all parts of `network` in place.
 
@@ -72,7 +75,9 @@ def fit_fused(
     seed : int
         As of `training.fit`.
     on_epoch : callable, optional
-        Called after each epoch of each part.
+        Called after each epoch of each part, with the part's name before what `training.fit` gives.
+    checkpoints : Checkpoints, optional
+        Where each part's state is kept; parts that are finished are not trained again.
 
     Returns
     -------
@@ -88,10 +93,11 @@ def fit_fused(
     """
     stages: dict[str, Any] = {}
     results: list[TrainingResult] = []
-    count = _Count(on_epoch)
 
     def trained(name: str, part: Network, train: Part, validation: Part, schedule: TrainingConfig) -> None:
-        result = fit(part, train, validation, schedule, seed, count.next)
+        told = None if on_epoch is None else partial(on_epoch, name)
+        kept = None if checkpoints is None else checkpoints.part(name)
+        result = fit(part, train, validation, schedule, seed, told, kept)
         results.append(result)
         stages[name] = result.history
 
@@ -308,15 +314,3 @@ def _as_network(model: Any) -> Network:
     shapes = {name: tuple(value.shape[1:]) for name, value in model.input.items()}
     width = int(model.output.shape[-1])
     return Network(model, model, model, width, width, 0.0, shapes, ())
-
-
-class _Count:
-    """Numbers the epochs of all parts through."""
-
-    def __init__(self, on_epoch: OnEpoch | None) -> None:
-        self._on_epoch, self._number = on_epoch, 0
-
-    def next(self, epoch: int, losses: dict[str, float]) -> None:  # noqa: ARG002 -- counted anew
-        if self._on_epoch is not None:
-            self._on_epoch(self._number, losses)
-        self._number += 1

@@ -51,7 +51,7 @@ def flux_scalars(flux: Float32, kind: str) -> Float32:
     return np.concatenate([np.ravel(each) for each in scalars]).astype(np.float32)
 
 
-def psf_scalars(bands: Sequence[str], fwhm_arcsec: Sequence[float | None] | None) -> Float32:
+def psf_scalars(bands: Sequence[str], fwhm_arcsec: Sequence[float | None] | None, shown: Sequence[str] = ()) -> Float32:
     """Widths of the PSF [arcsec] for the three planes of an image, from blue to red; NaN where not known.
 
     Planes are made of bands as of `recipe.prepare_target`: one band is copied, of two the middle is the mean.
@@ -61,11 +61,13 @@ def psf_scalars(bands: Sequence[str], fwhm_arcsec: Sequence[float | None] | None
     bands : sequence of str
     fwhm_arcsec : sequence of float, or None
         In the order of `bands`.
+    shown : sequence of str
+        Bands of the recipe; empty for all.
     """
     if fwhm_arcsec is None:
         return np.full(N_PSF, np.nan, np.float32)
     of_band = {band: np.nan if width is None else width for band, width in zip(bands, fwhm_arcsec, strict=True)}
-    widths = [of_band[band] for band in WAVELENGTH_ORDER if band in of_band]
+    widths = [of_band[band] for band in WAVELENGTH_ORDER if band in of_band and band in (shown or bands)]
     if len(widths) == 1:
         widths = widths * N_PSF
     elif len(widths) == 2:

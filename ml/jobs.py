@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,8 @@ from galbase.ml.model_store import LoadedModel, ModelRecord, build_embedding_ind
 from galbase.ml.prediction_store import STEP, UnitReport, predict_unit
 from galbase.ml.refresh import ModelPlan, RefreshReport, plan, step_named
 from galbase.schema import ledger
-from galbase.schema.cache_folder import cache_folder
-from galbase.schema.console import progress
+from galbase.schema.cache_folder import cache_folder, make_cache_folder
+from galbase.schema.console import Progress, note, progress
 from galbase.schema.database import connect, connect_url, database_url
 from galbase.schema.errors import GalbaseError, UsageError
 from galbase.schema.jobs import Batch, cluster, finish, run_batch
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 # The first unit of a worker waits for the network to be built, which can take a minute.
 LEASE_SECONDS = 300.0
 _LOADING = threading.Lock()
+# Topics of trainings that nobody in this process waits for any more.
+_ENDED: set[str] = set()
 
 
 def train(config: Config, request: TrainingRequest, *, scheduler: str | None = None) -> dict[str, Any]:
@@ -58,33 +61,62 @@ def train(config: Config, request: TrainingRequest, *, scheduler: str | None = N
     from galbase.ml.networks.build import reads
     from galbase.ml.request import request_config
     from galbase.ml.training import n_part, training_config
+    from galbase.ml.training_check import check_request
+    from galbase.ml.training_set import find_training_set
 
     reads(request.family)
 
     with connect(config) as connection:
+        # What a task would refuse is refused here: no run is recorded, and Dask logs no traceback.
+        check_request(connection, request, find_training_set(connection, request.training_set))
         known = connection.execute("SELECT 1 FROM archive.model WHERE name = %s", (request.name,)).fetchone()
         if known:
             raise GalbaseError(f"model {request.name!r} exists already; choose another --name.")
         device = None if scheduler else backend.device()
         run_id = ledger.start_run(connection, "train", request_config(request), device)
-        cache = worker_cache(connection, config)
+        # A process that was killed could not say so.
+        connection.execute(
+            "UPDATE archive.run SET state = 'failed', message = 'interrupted; run ' || %s || ' takes its place', "
+            "finished_at = clock_timestamp() WHERE kind = 'train' AND state = 'running' AND run_id <> %s "
+            "AND config ->> 'name' = %s",
+            (run_id, run_id, request.name),
+        )
+        cache = training_cache(connection, config)
     url = database_url(config)
     topic = f"galbase-train-{uuid.uuid4().hex}"
-    try:
-        with cluster(scheduler) as client, progress("train", unit="epochs") as bar:
+    with cluster(scheduler) as client, progress("train", unit="epochs") as bar:
+        try:
             if request.epochs is not None:
                 schedule = training_config(request.family, request.mode, request.preset, request.epochs)
                 bar.total(request.epochs * n_part(schedule, request.family))
-            client.subscribe_topic(topic, lambda _event: bar.advance())
+            client.subscribe_topic(topic, lambda event: _follow(bar, event[1]))
             where = placement(client, "auto", prefer_gpu=True)
             future = client.submit(train_task, url, replace(request, run_id=run_id), topic, cache, pure=False, **where)
             result: dict[str, Any] = future.result()
             client.unsubscribe_topic(topic)
-    except BaseException as error:
-        finish(config, run_id, "failed", f"{type(error).__name__}: {error}")
-        raise
+        except BaseException as error:
+            # Before the cluster ends: a cluster of this process waits for its task, which would train on. The task
+            # sees the first after its present step, and on another machine the second after its present epoch.
+            _ENDED.add(topic)
+            finish(config, run_id, "failed", f"{type(error).__name__}: {error}")
+            raise
     finish(config, run_id, "done", f"model {result['name']}")
     return result
+
+
+def _follow(bar: Progress, told: dict[str, Any]) -> None:
+    """Show what a training tells: a line, or an epoch that has ended."""
+    if "note" in told:
+        note(told["note"])
+    else:
+        bar.advance()
+
+
+def training_cache(connection: psycopg.Connection[Any], config: Config) -> str | None:
+    """`worker_cache`, made if it does not exist, for checkpoints; a worker that cannot use it says so."""
+    with suppress(GalbaseError):
+        make_cache_folder(connection, config)
+    return worker_cache(connection, config)
 
 
 def worker_cache(connection: psycopg.Connection[Any], config: Config) -> str | None:
@@ -97,14 +129,23 @@ def train_task(url: str, request: TrainingRequest, topic: str, cache: str | None
     """A Dask task: one training; tells `topic` of each epoch."""
     from distributed import get_worker
 
+    from galbase.ml.checkpoint import TrainingEndedError
     from galbase.ml.experiment import run_training
 
     worker = get_worker()
 
-    def on_epoch(epoch: int, losses: dict[str, float]) -> None:
-        worker.log_event(topic, {"epoch": epoch, **losses})
+    def on_epoch(part: str, epoch: int, losses: dict[str, float]) -> None:
+        worker.log_event(topic, {"part": part, "epoch": epoch, **losses})
 
-    return run_training(url, request, on_epoch, None if cache is None else Path(cache))
+    def tell(line: str) -> None:
+        worker.log_event(topic, {"note": f"train: {line}"})
+
+    folder = None if cache is None else Path(cache)
+    try:
+        return run_training(url, request, on_epoch, folder, tell, lambda: topic not in _ENDED)
+    except TrainingEndedError:
+        # Whoever would be told is gone.
+        return {}
 
 
 def refresh(config: Config, *, scheduler: str | None = None, workers: int | None = None) -> RefreshReport:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from galbase.ml.evaluation import Evaluation
 from galbase.ml.model_store import ModelRecord
+from galbase.ml.plots.comparison import plot_comparison
 from galbase.ml.plots.curves import plot_curves
 from galbase.ml.plots.mass_metallicity import plot_mass_metallicity
 from galbase.ml.plots.parts import plot_parts
 from galbase.ml.plots.prediction import plot_prediction
 from galbase.ml.plots.uncertainty import plot_uncertainty
+from galbase.ml.side_by_side import Scored, side_by_side
 
 
 def write_plots(folder: Path, model: ModelRecord, found: Evaluation) -> list[Path]:
@@ -48,5 +51,28 @@ def write_plots(folder: Path, model: ModelRecord, found: Evaluation) -> list[Pat
     if found.history:
         path = folder / f"{model.name}-losses.png"
         plot_curves(path, f"{model.name}, losses on scaled labels", found.history)
+        written.append(path)
+    return written
+
+
+def write_comparison(folder: Path, models: Sequence[Scored]) -> list[Path]:
+    """Scores of models of one training set side by side, a picture a property.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it does not exist.
+    models : sequence of (ModelRecord, Evaluation)
+
+    Returns
+    -------
+    list of Path
+        PNG files, named side-by-side-PROPERTY.png.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, rows in side_by_side(models).items():
+        path = folder / f"side-by-side-{name}.png"
+        plot_comparison(path, name, f"{name}, {rows[0].metrics['n']:.0f} objects on held-out sky", rows)
         written.append(path)
     return written

@@ -15,6 +15,7 @@ from galbase.ingest.preprocess.spectrum import SpectrumForm, spectrum_form
 from galbase.ingest.preprocess.stamp import FramedTarget, frame_target, masked_stamp
 from galbase.ingest.preprocess.stretch import BAND_SCALE, OFFSET, SOFTENING, WAVELENGTH_ORDER
 from galbase.ml import image_scalars
+from galbase.ml.image_ablation import area_resampled, bilinear_resampled, with_bands
 from galbase.ml.image_scalars import flux_scalars
 from galbase.schema.errors import UsageError
 
@@ -46,6 +47,10 @@ class Recipe:
         Side in pixels of the central part that the network sees; 0 for all. Scalars are those of the whole.
     scalars : str
         Which scalars go with fluxes: ``total`` or ``growth``, of `image_scalars`.
+    bands : tuple of str
+        Bands of the image that are shown, as of `image_ablation`; empty for all.
+    resolution_px : int
+        Side in pixels that the image is resampled to, as of `image_ablation`; 0 for none.
     """
 
     kind: str
@@ -55,6 +60,8 @@ class Recipe:
     bin_px: int = 1
     crop_px: int = 0
     scalars: str = image_scalars.TOTAL
+    bands: tuple[str, ...] = ()
+    resolution_px: int = 0
 
     @property
     def form(self) -> SpectrumForm | None:
@@ -78,7 +85,7 @@ class Recipe:
 
     def side_px(self, stamp_px: int) -> int:
         """Side of the network's image, of stamps of `stamp_px` pixels."""
-        return min(self.crop_px or stamp_px, stamp_px) // self.bin_px
+        return self.resolution_px or min(self.crop_px or stamp_px, stamp_px) // self.bin_px
 
     @property
     def input_kind(self) -> str:
@@ -89,6 +96,10 @@ class Recipe:
     def n_turn(self) -> int:
         """Symmetries of the square that predictions are averaged over; 1 for none, as published."""
         return 8 if self.kind == "flux" else 1
+
+    def reduced(self, bands: tuple[str, ...], resolution_px: int) -> Recipe:
+        """The recipe with less of the image, see `image_ablation`; a resolution takes the place of `bin_px`."""
+        return replace(self, bands=bands, resolution_px=resolution_px, bin_px=1 if resolution_px else self.bin_px)
 
     def fitted(self, scalar: npt.NDArray[np.float32]) -> Recipe:
         """The recipe with its scaling fitted on the raw scalars ``(n, n_scalar)`` of the training split.
@@ -136,8 +147,10 @@ class Recipe:
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for a JSON column; what images alone do not need is left out where it is not used."""
         further: dict[str, Any] = {"spectrum": self.spectrum} if self.spectrum != NONE else {}
-        defaults = {"bin_px": 1, "crop_px": 0, "scalars": image_scalars.TOTAL}
+        defaults = {"bin_px": 1, "crop_px": 0, "scalars": image_scalars.TOTAL, "resolution_px": 0}
         further |= {name: getattr(self, name) for name, default in defaults.items() if getattr(self, name) != default}
+        if self.bands:
+            further["bands"] = list(self.bands)
         return {
             "kind": self.kind,
             "scalar_mean": list(self.scalar_mean),
@@ -164,7 +177,8 @@ class Recipe:
             spectrum_form(spectrum)
         return cls(
             values["kind"], tuple(values["scalar_mean"]), tuple(values["scalar_std"]), spectrum,
-            int(values.get("bin_px", 1)), int(values.get("crop_px", 0)), scalars,
+            int(values.get("bin_px", 1)), int(values.get("crop_px", 0)), scalars, tuple(values.get("bands", ())),
+            int(values.get("resolution_px", 0)),
         )  # fmt: skip
 
 
@@ -217,12 +231,18 @@ def prepare_target(
 ) -> tuple[Stamp, npt.NDArray[np.float32]]:
     """Image and raw scalars, as of `prepare`, of a target whose pixels outside the mask are 0."""
     if recipe.kind == "display":
-        return masked_stamp(target, config).astype(np.float32), np.empty(0, np.float32)
+        stamp = masked_stamp(with_bands(target, recipe.bands) if recipe.bands else target, config)
+        if recipe.resolution_px:
+            stamp = bilinear_resampled(stamp, recipe.resolution_px)
+        return stamp.astype(np.float32), np.empty(0, np.float32)
+    if recipe.bands:
+        target = with_bands(_as_fluxes(target), recipe.bands)
     flux = np.where(target.mask[..., None], _fluxes(target), np.float32(0))
     scalar = flux_scalars(flux, recipe.scalars)
     side = min(recipe.crop_px or flux.shape[0], flux.shape[0])
     start = (flux.shape[0] - side) // 2
-    shown = binned(flux[start : start + side, start : start + side], recipe.bin_px)
+    inner = flux[start : start + side, start : start + side]
+    shown = area_resampled(inner, recipe.resolution_px) if recipe.resolution_px else binned(inner, recipe.bin_px)
     return np.asarray(np.arcsinh(shown / np.float32(FLUX_SOFTENING)) / np.float32(4), np.float32), scalar
 
 
@@ -254,6 +274,13 @@ def _fluxes(target: FramedTarget) -> Stamp:
     elif len(planes) == 2:
         planes = [planes[0], np.asarray((planes[0] + planes[1]) / 2, np.float32), planes[1]]
     return np.stack(planes, axis=-1)
+
+
+def _as_fluxes(target: FramedTarget) -> FramedTarget:
+    """The target with the stretch of a display image undone, whose channels are red before blue."""
+    if not target.is_display:
+        return target
+    return replace(target, pixels=display_to_flux(target.pixels), bands=target.bands[::-1], is_display=False)
 
 
 def display_to_flux(display: Stamp) -> Stamp:

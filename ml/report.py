@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from galbase.ml.evaluation import Evaluation
 from galbase.ml.model_store import ModelRecord
+from galbase.ml.side_by_side import METRICS, ComparedModel, of_one_set, side_by_side
 from galbase.schema import __version__
 
 SHOWN = ("sigma", "mae", "nmad", "bias_mean", "bias_median", "f_out", "r2", "coverage_68", "coverage_90", "coverage_95")
@@ -33,7 +34,8 @@ def write_report(path: Path, models: Sequence[tuple[ModelRecord, Evaluation, Seq
     path : Path
         HTML file to write.
     models : sequence of (ModelRecord, Evaluation, sequence of Path)
-        Models, their scores, and the PNG files of `model_plots.write_plots`.
+        Models, their scores, and the PNG files of `model_plots.write_plots`. Those of one training set are put side
+        by side too.
     """
     parts = [
         "<!doctype html>", '<html lang="en">', "<head>", '<meta charset="utf-8">', "<title>galbase: models</title>",
@@ -41,10 +43,39 @@ def write_report(path: Path, models: Sequence[tuple[ModelRecord, Evaluation, Seq
         "<p>Scores are unclipped, in dex, of objects on sky that the model was neither fitted, stopped nor calibrated "
         f"on. Written by galbase {html.escape(__version__)}.</p>",
     ]  # fmt: skip
+    for group in of_one_set([(model, found) for model, found, _ in models]):
+        parts += _compared(side_by_side(group))
     for model, found, pictures in models:
         parts += _model(model, found, pictures)
     parts += ["</body>", "</html>"]
     path.write_text("\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _compared(tables: Mapping[str, Sequence[ComparedModel]]) -> list[str]:
+    """Models of one training set, on the same objects."""
+    first = next(iter(tables.values()))[0].model
+    lines = [
+        "<h2>Side by side</h2>",
+        "<p>Models of one training set, scored on the same held-out objects. Change of sigma: less that of "
+        f"{html.escape(first)}, with one standard error of the same objects resampled.</p>",
+    ]
+    columns = ("model", "mode", "backbone", "bands", "side [px]", "n", *METRICS, "change of sigma")
+    for name, models in tables.items():
+        lines.append(f"<h3>{html.escape(name)}</h3>")
+        rows = (
+            (
+                each.model,
+                [
+                    *(html.escape(text) for text in (each.mode, each.backbone, each.bands, each.resolution)),
+                    f"{each.metrics['n']:.0f}", *(_number(each.metrics[key]) for key in METRICS),
+                    "" if each.sigma_change is None
+                    else f"{each.sigma_change:+.3f} ± {_number(each.sigma_change_err)}",
+                ],
+            )
+            for each in models
+        )  # fmt: skip
+        lines += _table(columns, rows)
+    return lines
 
 
 def _model(model: ModelRecord, found: Evaluation, pictures: Sequence[Path]) -> list[str]:

@@ -31,6 +31,10 @@ class TrainingRequest:
         Overrides the schedule's.
     run_id : int or None
         Row of table `run`.
+    bands : tuple of str
+        Bands that are shown; empty for all.
+    resolution_px : int
+        Side in pixels that images are resampled to; 0 for none.
     """
 
     name: str
@@ -45,6 +49,8 @@ class TrainingRequest:
     run_id: int | None
     weights_sha256: str | None = None
     learning_rate: float | None = None
+    bands: tuple[str, ...] = ()
+    resolution_px: int = 0
 
 
 def request_config(request: TrainingRequest) -> dict[str, Any]:

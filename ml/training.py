@@ -13,12 +13,15 @@ import numpy.typing as npt
 from galbase.ml.backend import keras
 from galbase.ml.batches import TrainingBatches
 from galbase.ml.calibration import LEVELS
+from galbase.ml.checkpoint import NOTHING_DONE, Checkpoint, EpochKeeper, Progress
 from galbase.ml.networks.network import Network
 from galbase.ml.networks.quantile_output import PinballLoss
 from galbase.schema.errors import GalbaseError
 
 Inputs = dict[str, npt.NDArray[np.float32]]
 OnEpoch = Callable[[int, dict[str, float]], None]
+# Of trainings that fit several networks: the part's name first.
+OnPartEpoch = Callable[[str, int, dict[str, float]], None]
 _STEP_EPOCHS = 10
 _HUBER_DELTA = 0.001
 IN_PARTS = frozenset({"mmlforgalam_fused", "mmlforgalam_simulated"})
@@ -182,6 +185,7 @@ def fit(
     config: TrainingConfig,
     seed: int,
     on_epoch: OnEpoch | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainingResult:
     """Fit `network` in place with Adam.
 
@@ -195,7 +199,9 @@ def fit(
     seed : int
         Seed of order, augmentation and, through the backend, dropout; call `backend.make_deterministic` first.
     on_epoch : callable, optional
-        Called after each epoch with its number from 0 and its losses.
+        Called after each epoch with its number from 0 and its losses; of epochs before an interruption as well.
+    checkpoint : Checkpoint, optional
+        Where the state is kept after each epoch, and gone on from.
 
     Raises
     ------
@@ -208,16 +214,37 @@ def fit(
         )
     batches = TrainingBatches(train[0], train[1], config.batch_size, seed, config.augment)
     optimizer = keras.optimizers.Adam(_rate(config, len(batches)))
+    done = NOTHING_DONE if checkpoint is None else checkpoint.find(network, optimizer)
+    if on_epoch is not None:
+        for epoch in range(done.epochs):
+            on_epoch(epoch, {name: values[epoch] for name, values in done.history.items()})
+    if not done.finished:
+        done = _go_on(network, validation, config, batches, optimizer, on_epoch, checkpoint, done)
+        if checkpoint is not None:
+            checkpoint.keep(network, optimizer, done)
+    n_seen = done.epochs * len(batches) * min(config.batch_size, len(train[1]))
+    return TrainingResult(done.history, done.seconds, done.cpu_seconds, n_seen / done.seconds)
+
+
+def _go_on(
+    network: Network,
+    validation: tuple[Inputs, npt.NDArray[np.float32]],
+    config: TrainingConfig,
+    batches: TrainingBatches,
+    optimizer: Any,
+    on_epoch: OnEpoch | None,
+    checkpoint: Checkpoint | None,
+    before: Progress,
+) -> Progress:
+    """Fit from the epoch after those that are done to the end."""
     network.training.compile(optimizer=optimizer, loss=_loss(config, network.n_level))
-    callbacks = [
-        keras.callbacks.TerminateOnNaN(),
-        keras.callbacks.EarlyStopping(
-            monitor="val_loss",
-            min_delta=config.min_delta,
-            patience=config.patience,
-            restore_best_weights=config.restore_best,
-        ),
-    ]
+    stopping = keras.callbacks.EarlyStopping(
+        monitor="val_loss",
+        min_delta=config.min_delta,
+        patience=config.patience,
+        restore_best_weights=config.restore_best,
+    )
+    callbacks = [keras.callbacks.TerminateOnNaN(), stopping]
     if on_epoch is not None:
         callbacks.append(
             keras.callbacks.LambdaCallback(
@@ -225,17 +252,28 @@ def fit(
             )
         )
     start, cpu_start = time.perf_counter(), time.process_time()
+
+    def clock() -> tuple[float, float]:
+        return time.perf_counter() - start, time.process_time() - cpu_start
+
+    if checkpoint is not None:
+        callbacks.append(EpochKeeper(checkpoint, network, batches, stopping, before, clock))
     history = network.training.fit(
         batches,
         validation_data=validation,
         validation_batch_size=min(config.batch_size * 4, len(validation[1])),
         epochs=config.epochs,
+        initial_epoch=before.epochs,
         callbacks=callbacks,
+        # Batches have their order from seed and epoch. Keras would draw theirs from Python's generator, which other
+        # threads of a Dask worker draw from too.
+        shuffle=False,
         verbose=0,
     ).history
-    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    curves = {name: [float(value) for value in values] for name, values in history.items()}
+    curves = {
+        name: before.history.get(name, []) + [float(value) for value in values] for name, values in history.items()
+    }
     if not np.isfinite(curves["loss"]).all():
         raise GalbaseError("training diverged: the loss is not finite; lower the learning rate or check the labels.")
-    n_seen = len(curves["loss"]) * len(batches) * min(config.batch_size, len(train[1]))
-    return TrainingResult(curves, seconds, cpu_seconds, n_seen / seconds)
+    seconds, cpu_seconds = clock()
+    return Progress(True, len(curves["loss"]), curves, before.seconds + seconds, before.cpu_seconds + cpu_seconds)

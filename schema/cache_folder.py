@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from galbase.schema.config import Config
 
 NO_CACHE = "none"
+# Ends the names of what an interrupted training goes on from, in a folder a training.
+CHECKPOINT_SUFFIX = ".checkpoint"
 
 
 def cache_folder(connection: psycopg.Connection[Any], config: Config) -> Path | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from galbase.ml.networks import galeffnet, gpm_resnet
+from galbase.ml.networks.backbones import BACKBONES, check_backbone
 from galbase.ml.networks.galeffnet import build_galeffnet
 from galbase.ml.networks.galnet import build_galnet
 from galbase.ml.networks.gpm_resnet import build_gpm_resnet
 from galbase.ml.networks.mmlforgalam import build_m1, build_m3, build_m4
 from galbase.ml.networks.mmlforgalam_fused import build_fused, build_simulated
 from galbase.ml.networks.network import Network
+from galbase.ml.networks.options import check_preset
 from galbase.schema.errors import UsageError
 
 Builder = Callable[[str, Mapping[str, Any]], Network]
@@ -40,6 +43,9 @@ READS: dict[str, frozenset[str]] = {
 }
 # What a family's training reads beside that: simulated spectral features are learned from observed spectra.
 LEARNS_FROM: dict[str, frozenset[str]] = {"mmlforgalam_simulated": _SPECTRUM}
+
+# Families whose backbone can be another, with their own.
+OWN_BACKBONES = {"galeffnet": galeffnet.OWN_BACKBONE, "gpm_resnet": gpm_resnet.OWN_BACKBONE}
 
 # What mode improved changes in the published networks.
 _IMPROVED: dict[str, dict[str, Any]] = {
@@ -95,6 +101,39 @@ def reads(family: str) -> frozenset[str]:
 def learns_from(family: str) -> frozenset[str]:
     """Inputs that a family's training needs; errors as in `reads`."""
     return reads(family) | LEARNS_FROM.get(family, frozenset())
+
+
+def check_family_options(family: str, preset: str, options: Mapping[str, Any]) -> None:
+    """Refuse a preset or a backbone that a family does not have, without building anything.
+
+    Raises
+    ------
+    UsageError
+    """
+    _known(family)
+    check_preset(family, preset)
+    if "backbone" not in options:
+        return
+    if family not in OWN_BACKBONES:
+        raise UsageError(f"family {family} has no choice of backbones; {' and '.join(OWN_BACKBONES)} have.")
+    check_backbone(str(options["backbone"]), preset, OWN_BACKBONES[family])
+
+
+def backbone_of(family: str, preset: str, options: Mapping[str, Any]) -> str:
+    """Backbone of `keras.applications` that a network has.
+
+    Raises
+    ------
+    UsageError
+        If it has one of its own.
+    """
+    name = str(options.get("backbone", OWN_BACKBONES.get(family, family)))
+    if preset != "paper" or name not in BACKBONES:
+        raise UsageError(
+            f"--weights are of a backbone of Keras, and {family} at preset {preset} has one of its own; give --preset "
+            "paper, and of gpm_resnet a --backbone too."
+        )
+    return name
 
 
 def build(family: str, preset: str, options: Mapping[str, Any]) -> Network:

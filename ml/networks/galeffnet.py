@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from galbase.ml.backend import keras
+from galbase.ml.networks.backbones import backbone_maps, check_backbone
 from galbase.ml.networks.blocks import convolution, residual_block
 from galbase.ml.networks.image_network import image_network, scaled
 from galbase.ml.networks.network import Network
 from galbase.ml.networks.options import ImageOptions, check_preset
-from galbase.schema.errors import UsageError
 
 layers = keras.layers
 
-BACKBONES = ("efficientnet_b3", "efficientnet_v2_b3")
+OWN_BACKBONE = "efficientnet_b3"
 _RESIDUAL = {"tiny": (16, (24, 48, 96), 1), "small": (24, (24, 48, 96, 192), 2)}
 _DENSE_WIDTH = {"tiny": 128, "small": 512, "paper": 1024}
 
@@ -33,7 +33,8 @@ class GalEffNetOptions(ImageOptions):
     Parameters
     ----------
     backbone : str
-        ``efficientnet_b3`` (the paper's text) or ``efficientnet_v2_b3`` (its code); read by preset `paper` only.
+        ``efficientnet_b3`` (the paper's text), ``efficientnet_v2_b3`` (its code) or another of `backbones`; at preset
+        `paper` only.
     dropout : float
         Dropout rate on the pooled features.
     dense_l2 : float
@@ -41,7 +42,7 @@ class GalEffNetOptions(ImageOptions):
     """
 
     properties: tuple[str, ...] = ("log_mstar_fib", "log_ssfr_fib")
-    backbone: str = "efficientnet_b3"
+    backbone: str = OWN_BACKBONE
     dropout: float = 0.2864
     dense_l2: float = 1e-3
 
@@ -56,25 +57,12 @@ def build_galeffnet(preset: str, options: Mapping[str, Any]) -> Network:
     """
     check_preset("GalEffNet", preset)
     chosen = GalEffNetOptions.from_mapping("GalEffNet", options)
-    if chosen.backbone not in BACKBONES:
-        raise UsageError(f"no backbone {chosen.backbone!r}; use one of {', '.join(BACKBONES)}.")
+    check_backbone(chosen.backbone, preset, OWN_BACKBONE)
     image = layers.Input((chosen.size_px, chosen.size_px, chosen.n_band), name="image")
-    maps = _efficientnet(image, chosen) if preset == "paper" else _residual(image, preset, chosen)
+    maps = backbone_maps(image, chosen.backbone, chosen) if preset == "paper" else _residual(image, preset, chosen)
     return image_network(
         "galeffnet", image, maps, chosen, width=_DENSE_WIDTH[preset], dropout=chosen.dropout, dense_l2=chosen.dense_l2
     )
-
-
-def _efficientnet(image: Any, options: GalEffNetOptions) -> Any:
-    """Backbone of preset `paper`; it scales 0-255 itself."""
-    if options.n_band != 3:
-        raise UsageError(f"EfficientNet takes 3 channels, not {options.n_band}; copy or average the bands first.")
-    pixels = image if options.pixel_range == "uint8" else layers.Rescaling(255.0, name="to_uint8_range")(image)
-    maker = {
-        "efficientnet_b3": keras.applications.EfficientNetB3,
-        "efficientnet_v2_b3": keras.applications.EfficientNetV2B3,
-    }[options.backbone]
-    return maker(include_top=False, weights=None, input_tensor=pixels).output
 
 
 def _residual(image: Any, preset: str, options: GalEffNetOptions) -> Any:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from galbase.ml.backend import keras
+from galbase.ml.networks.backbones import backbone_maps, check_backbone
 from galbase.ml.networks.blocks import DropBlock, channel_attention, convolution
 from galbase.ml.networks.image_network import image_network, scaled
 from galbase.ml.networks.network import Network
@@ -30,6 +31,7 @@ _STAGES = {
     "paper": ((64, 128, 256, 512), (3, 4, 6, 3), 64, 1000),
 }
 _EXPANSION = 4
+OWN_BACKBONE = "gpm_resnet"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class GpmResNetOptions(ImageOptions):
         Side of the squares it drops, pixels of the map.
     attention_kernel : int or None
         Channels that a weight of the attention looks at; by the number of channels when None.
+    backbone : str
+        ``gpm_resnet``, or one of `backbones` in place of stem and bottlenecks, at preset `paper`.
     """
 
     properties: tuple[str, ...] = ("oh12",)
@@ -51,6 +55,7 @@ class GpmResNetOptions(ImageOptions):
     block_rate: float = 0.1
     block_size: int = 7
     attention_kernel: int | None = None
+    backbone: str = OWN_BACKBONE
 
 
 def build_gpm_resnet(preset: str, options: Mapping[str, Any]) -> Network:
@@ -69,8 +74,16 @@ def build_gpm_resnet(preset: str, options: Mapping[str, Any]) -> Network:
         )
     if chosen.attention_kernel is not None and (chosen.attention_kernel < 1 or chosen.attention_kernel % 2 == 0):
         raise UsageError(f"attention_kernel {chosen.attention_kernel} is not an odd number.")
-    widths, depths, stem, dense = _STAGES[preset]
+    check_backbone(chosen.backbone, preset, OWN_BACKBONE)
     image = layers.Input((chosen.size_px, chosen.size_px, chosen.n_band), name="image")
+    own = chosen.backbone == OWN_BACKBONE
+    maps = _residual(image, preset, chosen) if own else backbone_maps(image, chosen.backbone, chosen)
+    return image_network("gpm_resnet", image, maps, chosen, width=_STAGES[preset][3])
+
+
+def _residual(image: Any, preset: str, chosen: GpmResNetOptions) -> Any:
+    """Stem and stages of bottlenecks."""
+    widths, depths, stem, _ = _STAGES[preset]
     maps = convolution(scaled(image, chosen), stem, 7, 2, "stem")
     maps = layers.Activation("relu", name="stem_relu")(maps)
     maps = layers.MaxPooling2D(3, 2, padding="same", name="stem_pool")(maps)
@@ -78,7 +91,7 @@ def build_gpm_resnet(preset: str, options: Mapping[str, Any]) -> Network:
         for index in range(depth):
             stride = 2 if index == 0 and stage > 0 else 1
             maps = _bottleneck(maps, width, stride, f"stage{stage}_block{index}", chosen)
-    return image_network("gpm_resnet", image, maps, chosen, width=dense)
+    return maps
 
 
 def _bottleneck(maps: Any, width: int, stride: int, name: str, options: GpmResNetOptions) -> Any:

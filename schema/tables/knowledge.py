@@ -233,6 +233,25 @@ model_artifact = sa.Table(
     comment="Weights and other arrays of models, in chunks",
 )
 
+training_epoch = sa.Table(
+    "training_epoch",
+    metadata,
+    reference("run_id", "run.run_id", "Run that trains", ondelete="CASCADE", primary_key=True),
+    column("part", sa.Text, doc="What is fitted: network, or a part of a network trained in parts", primary_key=True),
+    column(
+        "epoch",
+        sa.Integer,
+        doc="Epoch of the part, from 0",
+        ucd="meta.number",
+        primary_key=True,
+        autoincrement=False,
+    ),
+    column("loss", sa.Double, doc="Loss of the training split, of scaled labels; NULL where not finite"),
+    column("val_loss", sa.Double, doc="Loss of the validation split, of scaled labels; NULL where not finite"),
+    now_column("recorded_at", "When it was written; a training that goes on writes its earlier epochs anew"),
+    comment="Losses of trainings by epoch, written as they run",
+)
+
 served_model = sa.Table(
     "served_model",
     metadata,

@@ -1,7 +1,7 @@
 -- What a model reads. An image is read where its preprocessing keeps it; a spectrum where it covers 3830 to 8000 Angstrom,
 -- and, for networks that look at wavelengths at rest, where its redshift is known and without a warning. A model of both
 -- reads the image with one spectrum of the same galaxy, and its prediction belongs to the image; without a spectrum there
--- is none, and nothing else takes its place.
+-- is none, and nothing else takes its place. A model of some bands reads images that have them.
 CREATE OR REPLACE VIEW api.spectrum_input AS
 SELECT o.observation_id, o.source_id, o.release_id, o.data_file_id, o.row_index, r.priority, r.simulated,
        s.wave_min_angstrom <= 3830 AND s.wave_max_angstrom >= 8000 AS is_covered,
@@ -48,7 +48,9 @@ RETURNS TABLE (
     pixel_scale_known boolean, psf_missing boolean, simulated boolean, changed_at timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT o.observation_id, o.source_id, o.release_id, o.data_file_id, o.row_index, NULL::bigint, p.kept,
+    SELECT o.observation_id, o.source_id, o.release_id, o.data_file_id, o.row_index, NULL::bigint,
+           p.kept AND (m.calibration #> '{recipe,bands}' IS NULL
+                       OR i.bands @> ARRAY(SELECT jsonb_array_elements_text(m.calibration #> '{recipe,bands}'))),
            p.input_hash || w.psf, p.flag, i.pixel_scale_arcsec IS NOT NULL, w.psf_missing, r.simulated, p.modified_at
     FROM archive.model m
     JOIN archive.observation o ON o.kind = 'image'
@@ -67,7 +69,9 @@ BEGIN ATOMIC
     WHERE m.model_id = model_input.model_id AND m.input_kind = 'spectrum'
     UNION ALL
     SELECT o.observation_id, o.source_id, o.release_id, o.data_file_id, o.row_index, y.observation_id,
-           p.kept AND y.observation_id IS NOT NULL, p.input_hash || w.psf || ' ' || y.content_hash, p.flag,
+           p.kept AND (m.calibration #> '{recipe,bands}' IS NULL
+                       OR i.bands @> ARRAY(SELECT jsonb_array_elements_text(m.calibration #> '{recipe,bands}')))
+               AND y.observation_id IS NOT NULL, p.input_hash || w.psf || ' ' || y.content_hash, p.flag,
            i.pixel_scale_arcsec IS NOT NULL, w.psf_missing, r.simulated AND coalesce(y.simulated, true),
            greatest(p.modified_at, y.changed_at)
     FROM archive.model m

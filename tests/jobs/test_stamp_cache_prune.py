@@ -1,6 +1,8 @@
 """What `galbase cache` lists and prunes."""
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +61,22 @@ def test_prune_removes_orphans_missing_gone_and_superseded_and_nothing_else(tria
     assert done.n_byte == sum(before[1][p][4] for p in before[1] if p not in (kept_name, lost_name)) + 10
     again = prune(trial.connection, folder(trial), min_age_hours=0)
     assert (again.n_file, again.superseded, again.gone, again.missing, again.orphans) == (0, 0, 0, 0, 0)
+
+
+def test_checkpoints_are_removed_when_nobody_went_on_for_a_month(trial: Trial) -> None:
+    trial.add("a.h5", 1, 6)
+    trial.run()
+    kept = files(trial)
+    for days in (29, 31):
+        path = folder(trial) / f"training-{days}" / "network.checkpoint"
+        path.parent.mkdir()
+        path.write_bytes(b"123")
+        then = time.time() - days * 86400
+        os.utime(path, (then, then))
+    done = prune(trial.connection, folder(trial), min_age_hours=0)
+    assert (done.orphans, done.n_file, done.n_byte) == (1, 1, 3)
+    assert files(trial) - kept == {"training-29/network.checkpoint"}
+    assert not (folder(trial) / "training-31").exists()
 
 
 @pytest.mark.parametrize("needed", ["training_set", "model"])

@@ -52,9 +52,9 @@ def trained(filled: tuple[Any, Any]) -> tuple[Any, dict[str, Any]]:
         create_training_set(connection, "round", "galeffnet", seed=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model_store, "CHUNK_BYTES", 100_000)
-        epochs: list[int] = []
-        result = run_training(archive.url, request(MODEL), lambda epoch, _losses: epochs.append(epoch))
-    assert epochs == list(range(6))
+        epochs: list[tuple[str, int]] = []
+        result = run_training(archive.url, request(MODEL), lambda part, epoch, _losses: epochs.append((part, epoch)))
+    assert epochs == [("network", k) for k in range(6)]
     return archive, result
 
 

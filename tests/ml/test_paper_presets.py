@@ -16,6 +16,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("galeffnet", {"backbone": "efficientnet_b3"}),
     ("galeffnet", {"backbone": "efficientnet_v2_b3", "n_level": 7, "n_scalar": 6, "pixel_range": "unit"}),
     ("gpm_resnet", {}),
+    ("gpm_resnet", {"backbone": "mobilenet_v2", "n_level": 7, "n_scalar": 6, "pixel_range": "unit"}),
 ]
 
 

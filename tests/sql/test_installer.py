@@ -112,6 +112,7 @@ GOLDEN = {
         "spectroscopic_member",
         "spectrum_input",
         "spectrum_member",
+        "training_curve",
         "training_set_drift",
         "training_set_galeffnet",
         "training_set_gpm_resnet",
