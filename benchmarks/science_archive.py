@@ -9,6 +9,7 @@ labels are the truth without noise. Every step is skipped where it has been done
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,11 @@ STRUCTURE = (
     "half_light_arcsec", "sersic", "q", "bulge_sersic", "disc_sersic", "bulge_radius_arcsec", "disc_radius_arcsec",
     "bulge_q", "disc_q", "clump_strength",
 )  # fmt: skip
+# Column of a property's value without noise.
+TRUE_VALUE = {
+    "log_mstar_fib": "log_mstar_fib", "log_ssfr_fib": "log_ssfr_fib", "oh12": "oh12", "log_age": "log_age_fib",
+    "mh": "mh_fib",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -146,8 +152,8 @@ def _load_stars(step: Any, survey: Survey) -> None:
     step("preprocess stars", "preprocess", "--release", release("gri"), "--config", *STARS)
 
 
-def true_features(connection: psycopg.Connection[Any], survey: Survey, observation_id: list[int]) -> Array:
-    """True magnitudes, colours and structure of the galaxies of images, in their order; ``(n, n_feature)``.
+def truth_of(connection: psycopg.Connection[Any], survey: Survey, observation_id: list[int]) -> dict[str, Array]:
+    """Columns of the truth for the galaxies of observations, in their order.
 
     Rows of the truth are those of the image shards, one after another.
     """
@@ -164,7 +170,14 @@ def true_features(connection: psycopg.Connection[Any], survey: Survey, observati
     place = {observation: int(re.findall(r"_(\d{9})_\d{9}\.h5$", path)[0]) + row for observation, path, row in rows}
     with fits.open(survey.folder / "truth.fits") as hdus:
         data = hdus[1].data
-        columns = {name: np.asarray(data[name], np.float64) for name in (*FLUXES, *STRUCTURE)}
+        chosen = [place[each] for each in observation_id]
+        return {
+            name: np.asarray(data[name], np.float64)[chosen] for name in (*FLUXES, *STRUCTURE, *TRUE_VALUE.values())
+        }
+
+
+def true_features(columns: Mapping[str, Array]) -> Array:
+    """True magnitudes, colours and structure ``(n, n_feature)`` from columns of the truth."""
     magnitude = {name: -2.5 * np.log10(columns[name]) for name in FLUXES if "flux" in name}
     shares = [columns[f"bulge_to_total_{band}"] for band in "grz"]
     colours = [
@@ -172,8 +185,7 @@ def true_features(connection: psycopg.Connection[Any], survey: Survey, observati
         for what in ("flux", "flux_fib")
         for blue, red in ("gr", "rz")
     ]
-    table = np.column_stack([*magnitude.values(), *colours, *shares, *(columns[name] for name in STRUCTURE)])
-    return np.asarray(table[[place[each] for each in observation_id]])
+    return np.column_stack([*magnitude.values(), *colours, *shares, *(columns[name] for name in STRUCTURE)])
 
 
 def training_set(survey: Survey, family: str, mode: str) -> str:

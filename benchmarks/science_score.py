@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import psycopg
-from science_archive import Survey, true_features
+from science_archive import TRUE_VALUE, Survey, true_features, truth_of
 
 from galbase.ml.baselines import boosted_trees
 from galbase.ml.held_out import labelled_sky
@@ -25,7 +25,7 @@ Array = npt.NDArray[np.float64]
 
 
 def score(connection: psycopg.Connection[Any], name: str, survey: Survey, twin_set: str, cache: Path) -> dict[str, Any]:
-    """Scores of a model on the test split of its survey, by property.
+    """Scores of a model on the test split of its survey, by property, against its labels and against the truth.
 
     Parameters
     ----------
@@ -51,7 +51,8 @@ def score(connection: psycopg.Connection[Any], name: str, survey: Survey, twin_s
         ).fetchall()
     )
     quantile, outside = predicted(connection, model, {each: spectrum_of[each] for each in sky.test_predicted}, cache)
-    train, test = (true_features(connection, survey, ids) for ids in (sky.train_id, sky.test_id))
+    train_truth, test_truth = (truth_of(connection, survey, ids) for ids in (sky.train_id, sky.test_id))
+    train, test = true_features(train_truth), true_features(test_truth)
     facts = sky.facts()
     images, split = members(connection, find_training_set(connection, twin_set))
     of_twin = {each.observation_id for each, part in zip(images, split, strict=True) if part == "test"}
@@ -65,15 +66,24 @@ def score(connection: psycopg.Connection[Any], name: str, survey: Survey, twin_s
             for of, values in {"predicted": quantiles["q50"], **facts}.items()
             for part in strata(of, values)
         ]
-        scores["property"][prop] = {
-            "network": {**point_metrics(true, quantiles["q50"]), **interval_metrics(true, quantiles)},
-            "common": point_metrics(true[common], quantiles["q50"][common]),
-            "ceiling": point_metrics(true, boosted_trees(train, sky.train_label[:, k], test, category=None, seed=1)),
-            "coverage_fails": [f"{part['of']} {part['name']}" for part in parts if part["coverage_fails"]],
+        predictions = {
+            "network": quantiles["q50"],
+            "ceiling": boosted_trees(train, sky.train_label[:, k], test, category=None, seed=1),
         }
         if sky.train_feature is not None and sky.test_feature is not None:
-            trees = boosted_trees(sky.train_feature, sky.train_label[:, k], sky.test_feature, category=-1, seed=1)
-            scores["property"][prop]["trees"] = point_metrics(true, trees)
+            predictions["trees"] = boosted_trees(
+                sky.train_feature, sky.train_label[:, k], sky.test_feature, category=-1, seed=1
+            )
+        found: dict[str, Any] = {
+            "coverage_fails": [f"{part['of']} {part['name']}" for part in parts if part["coverage_fails"]]
+        }
+        # Labels are as noisy as a catalogue's; without their noise is what the prediction is worth.
+        for reference, values in (("", true), ("_truth", test_truth[TRUE_VALUE[prop]])):
+            for who, each in predictions.items():
+                found[who + reference] = point_metrics(values, each)
+            found["common" + reference] = point_metrics(values[common], quantiles["q50"][common])
+        found["network"] |= interval_metrics(true, quantiles)
+        scores["property"][prop] = found
     return scores
 
 
