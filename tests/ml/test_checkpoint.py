@@ -224,18 +224,11 @@ def test_all_that_decides_the_weights_is_in_the_key(
     assert len(said) == 1
 
 
-@pytest.mark.parametrize(
-    ("family", "mode"), [("mmlforgalam_fused", "improved"), ("mmlforgalam_simulated", "as-published")]
-)
-def test_networks_trained_in_parts_go_on_in_the_part_where_they_were(
-    family: str, mode: str, folder: Callable[[], Path]
-) -> None:
-    config = fused.schedule(mode, 2)
-    if config.n_fold:
-        config = replace(config, n_fold=2)
+def test_networks_trained_in_parts_go_on_in_the_part_where_they_were(folder: Callable[[], Path]) -> None:
+    config = replace(fused.schedule("improved", 2), n_fold=2)
 
     def run(place: Path | None, stop_at: tuple[str, int] | None = None) -> tuple[bytes, dict[str, Any], list[Any]]:
-        made = fused.network(family, 8 if mode == "improved" else 1)
+        made = fused.network("mmlforgalam_fused", 8)
         teacher = fused.teacher_of(made)
         steps: list[Any] = []
 
