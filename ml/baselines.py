@@ -17,6 +17,7 @@ FEATURES = (
     "axis_ratio", "type",
 )  # fmt: skip
 TYPES = ("PSF", "REX", "EXP", "DEV", "COMP", "SER")
+ZERO_POINT = 22.5  # AB magnitude of a nanomaggy; features do without
 _SOFTENING = 0.1  # nanomaggies
 _POGSON = 1.0857362
 

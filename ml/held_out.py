@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from galbase.ml.baselines import FEATURES, signal_to_noise
+from galbase.ml.baselines import FEATURES, ZERO_POINT, signal_to_noise
 from galbase.ml.calibration import LEVELS
 from galbase.ml.model_store import ModelRecord
 from galbase.ml.photometry import photometry
@@ -77,7 +77,7 @@ class LabelledSky:
             return {}
         column = dict(zip(FEATURES, self.test_feature.T, strict=True))
         return {
-            "mag_r": column["mag_r"],
+            "mag_r": column["mag_r"] + ZERO_POINT,
             "sn_r": signal_to_noise(column["mag_r"], column["flux_err_r"]),
             "radius_arcsec": column["radius_arcsec"],
             "z": self.test_z,

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom, kstest, norm
 
+from galbase.ml.baselines import catalogue_features
 from galbase.ml.calibration import LEVELS
+from galbase.ml.held_out import LabelledSky
 from galbase.ml.plots.uncertainty import pit
 from galbase.ml.strata import coverage_fails, strata, stratum_scores
 
@@ -70,3 +72,14 @@ def test_the_integral_transform_of_right_distributions_is_uniform() -> None:
     exact = norm.cdf((true - centre) / width)
     assert np.abs(found - exact)[(found > 0.025) & (found < 0.975)].max() < 0.05
     assert pit(np.array([2.0]), {name: np.array([2.0]) for name in LEVELS}).shape == (1,)
+
+
+def test_parts_by_magnitude_are_of_ab_magnitudes() -> None:
+    flux = np.array([[80.0, 100.0, 120.0], [5e3, 1e4, 2e4]])
+    error = flux / 50
+    feature = catalogue_features(flux, error, [1.0, 2.0], [1.0, 4.0], [0.5, 0.9], ["EXP", "DEV"])
+    none = np.empty((0, 1))
+    sky = LabelledSky([], [1, 2], [1, 2], none, none, None, feature, np.array([0.1, 0.2]), np.array([1, 2]))
+    facts = sky.facts()
+    np.testing.assert_allclose(facts["mag_r"], [17.5, 12.5], atol=1e-4)
+    np.testing.assert_allclose(facts["sn_r"], 50, rtol=1e-4)
