@@ -33,7 +33,9 @@ RETURNS TABLE (psf text, psf_missing boolean)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT CASE WHEN r.reads THEN ' psf ' || coalesce(array_to_string(psf_input.psf_fwhm_arcsec, ',', '?'), '') ELSE '' END,
-           r.reads AND (psf_input.psf_fwhm_arcsec IS NULL OR array_position(psf_input.psf_fwhm_arcsec, NULL) IS NOT NULL)
+           r.reads AND (psf_input.psf_fwhm_arcsec IS NULL
+                        OR num_nonnulls(array_position(psf_input.psf_fwhm_arcsec, NULL::real),
+                                        array_position(psf_input.psf_fwhm_arcsec, 'NaN'::real)) > 0)
     FROM (VALUES (coalesce(psf_input.calibration #>> '{recipe,scalars}' = 'growth', false))) r (reads);
 END;
 COMMENT ON FUNCTION api.psf_input(jsonb, real[]) IS
