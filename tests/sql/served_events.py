@@ -31,7 +31,12 @@ class Events:
 
     def __init__(self, connection: psycopg.Connection[Any], seed: int) -> None:
         self.connection = connection
+        self.sow(seed)
+
+    def sow(self, seed: int) -> None:
+        """Begin anew with this seed, in the server's ``random()`` as well."""
         self.rng = np.random.default_rng(seed)
+        self.connection.execute("SELECT setseed(%s)", (seed / 1000,))
 
     def fill(self) -> None:
         """Three releases of the same places, each with images, and models that serve nothing yet.
@@ -114,7 +119,7 @@ class Events:
         """A unit's predictions by one model, new ones and ones that change."""
         model = self._one(list(MODELS))
         numbers = self._numbers("SELECT property_id FROM archive.property WHERE name = ANY(%s)", (list(NAMES),))
-        some = self._some("SELECT observation_id FROM archive.observation WHERE random() < 2", 8)
+        some = self._some("SELECT observation_id FROM archive.observation", 8)
         rows = [
             (model, number, each, None, float(self.rng.normal(10)), 0.2, *[9.0] * 7, int(self.rng.integers(2)),
              str(self.rng.random()))

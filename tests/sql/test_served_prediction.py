@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import psycopg
 import pytest
 
@@ -146,7 +145,7 @@ def test_random_events_leave_nothing_stale(events: Events) -> None:
     seen: dict[str, int] = {}
     n_served = 0
     for seed in range(6):
-        events.rng = np.random.default_rng(seed)
+        events.sow(seed)
         for step in range(40):
             name = str(events.rng.choice(NAMED))
             getattr(events, name)()
@@ -159,7 +158,7 @@ def test_random_events_leave_nothing_stale(events: Events) -> None:
 
 def test_several_events_in_one_transaction(events: Events) -> None:
     for seed in range(10):
-        events.rng = np.random.default_rng(100 + seed)
+        events.sow(100 + seed)
         with events.connection.transaction(force_rollback=seed % 3 == 2):
             for name in ("promote", "predict", "crossmatch", "observe", "predict", "reassign", "reorder", "promote"):
                 getattr(events, name)()
