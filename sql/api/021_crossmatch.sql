@@ -99,6 +99,8 @@ BEGIN
         $pairs$,
         left_query, right_query, radius_arcsec, CASE WHEN left_query = right_query THEN ' AND l.id <> r.id' END)
     ELSE format(
+        -- Cells are unnested in the target list, which nothing is joined below: the right query is read once even where
+        -- few left positions are expected and thousands come.
         $pairs$
         SELECT l.id AS left_id, r.id AS right_id, api.separation_arcsec(l.ra, l."dec", r.ra, r."dec") AS separation_arcsec
         FROM (%1$s) AS l (id, ra, "dec", hpx29)
@@ -106,10 +108,10 @@ BEGIN
         WHERE api.clear_of_sides(l.hpx29, %5$s, %6$s) AND api.within_arcsec(l.ra, l."dec", r.ra, r."dec", %3$L)%7$s
         UNION ALL
         SELECT l.id, r.id, api.separation_arcsec(l.ra, l."dec", r.ra, r."dec")
-        FROM (%1$s) AS l (id, ra, "dec", hpx29)
-        CROSS JOIN LATERAL unnest(api.healpix_disc_cells(l.ra, l."dec", %3$L, %5$s)) AS c (cell)
-        JOIN (%2$s) AS r (id, ra, "dec", hpx29) ON r.hpx29 >> %4$s = c.cell
-        WHERE NOT api.clear_of_sides(l.hpx29, %5$s, %6$s) AND api.within_arcsec(l.ra, l."dec", r.ra, r."dec", %3$L)%7$s
+        FROM (SELECT id, ra, "dec", unnest(api.healpix_disc_cells(ra, "dec", %3$L, %5$s)) AS cell
+              FROM (%1$s) AS l (id, ra, "dec", hpx29) WHERE NOT api.clear_of_sides(hpx29, %5$s, %6$s)) AS l
+        JOIN (%2$s) AS r (id, ra, "dec", hpx29) ON r.hpx29 >> %4$s = l.cell
+        WHERE api.within_arcsec(l.ra, l."dec", r.ra, r."dec", %3$L)%7$s
         $pairs$,
         left_query, right_query, radius_arcsec, 2 * (29 - cell_order), cell_order,
         api.crossmatch_side_order(radius_arcsec),
@@ -131,10 +133,12 @@ BEGIN
         ranked := format('SELECT * FROM (%s) p WHERE rank <= %s', ranked, nearest);
     END IF;
     IF join_type <> 'inner' THEN
+        -- No join, which with the pairs' settings would be a nested loop: each left position joins its own pairs' window.
         ranked := format(
-            'SELECT l.id AS left_id, p.right_id, p.separation_arcsec, p.rank, coalesce(p.n_within, 0) AS n_within '
-            'FROM (%s) AS l (id, ra, "dec", hpx29) LEFT JOIN (%s) p ON p.left_id = l.id%s',
-            left_query, ranked, CASE WHEN join_type = 'anti' THEN ' WHERE p.left_id IS NULL' END);
+            'SELECT * FROM (SELECT *, count(right_id) OVER (PARTITION BY left_id) AS n_kept FROM (%s UNION ALL '
+            'SELECT l.id, NULL, NULL, NULL, 0 FROM (%s) AS l (id, ra, "dec", hpx29)) p) p WHERE n_kept = 0%s',
+            format('SELECT left_id, right_id, separation_arcsec, rank, n_within FROM (%s) p', ranked), left_query,
+            CASE WHEN join_type = 'left' THEN ' OR right_id IS NOT NULL' END);
     END IF;
     RETURN QUERY EXECUTE format(
         'SELECT left_id, right_id, separation_arcsec, rank, n_within FROM (%s) p', ranked);
