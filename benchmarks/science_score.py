@@ -120,4 +120,4 @@ def predicted(
     found = infer(model.network, model.scaler, inputs, ids, record.weights_sha256, model.recipe.n_turn)
     place = {each: row for row, each in enumerate(ids)}
     rows = [place[each] for each in spectrum_of]
-    return found.quantile[rows], model.domain.outside(found.embedding)[rows]
+    return found.quantile[rows], model.domain.outside(found.embedding, model.recipe.psf(loaded.scalar))[rows]

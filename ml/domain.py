@@ -10,6 +10,7 @@ import numpy.typing as npt
 N_NEIGHBOUR = 5
 N_REFERENCE = 4096
 PERCENTILE = 99.0
+PSF_PERCENTILES = (0.1, 99.9)
 Embedding = npt.NDArray[np.float32]
 
 
@@ -23,23 +24,45 @@ class Domain:
         Normalised embeddings of training images, at most 4096 of them.
     threshold : float
         Mean cosine distance to the 5 nearest of `reference` that 99 % of the calibration split keep within.
+    psf_range : (2, 3) float64, optional
+        Narrowest and widest PSF [arcsec] of each plane that the network has seen, 0.1 % of the training split on either
+        side left out; None for networks that are not told the PSF. A robust embedding does not tell how blurred an
+        image is, and what a network makes of widths that it never saw is a guess.
     """
 
     reference: Embedding
     threshold: float
+    psf_range: npt.NDArray[np.float64] | None = None
 
     @classmethod
-    def fit(cls, train: Embedding, calibration: Embedding) -> Domain:
-        """Take evenly spaced training rows as reference and the threshold from unseen rows of the same population."""
+    def fit(cls, train: Embedding, calibration: Embedding, psf: npt.NDArray[np.float32] | None = None) -> Domain:
+        """Take evenly spaced training rows as reference and the threshold from unseen rows of the same population.
+
+        Parameters
+        ----------
+        train, calibration : (n, dim) float32
+        psf : (n, 3) float32, optional
+            Widths of the PSF of the training rows; NaN for unknown.
+        """
         usable = train[np.isfinite(train).all(axis=1)]
         step = max(1, -(-len(usable) // N_REFERENCE))
         reference = np.ascontiguousarray(usable[::step])
         distance = neighbour_distance(calibration, reference)
-        return cls(reference, float(np.percentile(distance[np.isfinite(distance)], PERCENTILE)))
+        threshold = float(np.percentile(distance[np.isfinite(distance)], PERCENTILE))
+        if psf is None or not np.isfinite(psf).any(axis=0).all():
+            return cls(reference, threshold)
+        return cls(reference, threshold, np.nanpercentile(psf.astype(np.float64), PSF_PERCENTILES, axis=0))
 
-    def outside(self, embedding: Embedding) -> npt.NDArray[np.bool_]:
-        """Whether each embedding ``(n, dim)`` lies outside; those that are not usable do."""
-        return ~(neighbour_distance(embedding, self.reference) <= self.threshold)
+    def outside(self, embedding: Embedding, psf: npt.NDArray[np.float32] | None = None) -> npt.NDArray[np.bool_]:
+        """Whether each row lies outside, by its embedding ``(n, dim)`` or by its PSF ``(n, 3)`` [arcsec].
+
+        Embeddings that are not usable do; a width that is not known does not, and has a flag of its own.
+        """
+        outside = ~(neighbour_distance(embedding, self.reference) <= self.threshold)
+        if self.psf_range is not None and psf is not None:
+            low, high = self.psf_range
+            outside |= ((psf < low) | (psf > high)).any(axis=1)
+        return outside
 
 
 def neighbour_distance(embedding: Embedding, reference: Embedding) -> npt.NDArray[np.float64]:

@@ -227,7 +227,9 @@ def run_training(
         scaler=scaler,
         recipe=recipe,
         conformal=conformal,
-        domain=Domain.fit(found["train"].embedding, found["calibration"].embedding),
+        domain=Domain.fit(
+            found["train"].embedding, found["calibration"].embedding, recipe.psf(sample.scalar[sample.rows("train")])
+        ),
         metrics=metrics,
     )
     with connect_url(url) as connection:

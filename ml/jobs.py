@@ -69,9 +69,6 @@ def train(config: Config, request: TrainingRequest, *, scheduler: str | None = N
     with connect(config) as connection:
         # What a task would refuse is refused here: no run is recorded, and Dask logs no traceback.
         check_request(connection, request, find_training_set(connection, request.training_set))
-        known = connection.execute("SELECT 1 FROM archive.model WHERE name = %s", (request.name,)).fetchone()
-        if known:
-            raise GalbaseError(f"model {request.name!r} exists already; choose another --name.")
         device = None if scheduler else backend.device()
         run_id = ledger.start_run(connection, "train", request_config(request), device)
         # A process that was killed could not say so.

@@ -94,7 +94,7 @@ class ModelRecord:
     input_kind : str
         ``image``, ``spectrum`` or ``image+spectrum``: what it reads.
     calibration : dict
-        Scaler, recipe, conformal offsets, domain threshold and embedding_dim, plain values.
+        Scaler, recipe, conformal offsets, domain threshold and PSF range, and embedding_dim, plain values.
     property_id : dict of str to int
         Properties in the order of the outputs.
     """
@@ -134,6 +134,19 @@ class LoadedModel:
     domain: Domain
 
 
+def check_name(connection: psycopg.Connection[Any], name: str) -> None:
+    """Refuse a name that no model can have, or that one has.
+
+    Raises
+    ------
+    GalbaseError
+    """
+    if not NAME.fullmatch(name):
+        raise UsageError(f"model name {name!r} may hold letters, digits, '.', '_' and '-' only, 100 at most.")
+    if connection.execute("SELECT 1 FROM archive.model WHERE name = %s", (name,)).fetchone():
+        raise GalbaseError(f"model {name!r} exists already; choose another --name.")
+
+
 def register_model(connection: psycopg.Connection[Any], model: NewModel) -> int:
     """Store a model as a candidate, with its partitions of `prediction` and `embedding`; the caller commits.
 
@@ -145,12 +158,9 @@ def register_model(connection: psycopg.Connection[Any], model: NewModel) -> int:
     Raises
     ------
     GalbaseError
-        If the name is taken.
+        If the name cannot be used.
     """
-    if not NAME.fullmatch(model.name):
-        raise UsageError(f"model name {model.name!r} may hold letters, digits, '.', '_' and '-' only, 100 at most.")
-    if connection.execute("SELECT 1 FROM archive.model WHERE name = %s", (model.name,)).fetchone():
-        raise GalbaseError(f"model {model.name!r} exists already; choose another --name.")
+    check_name(connection, model.name)
     calibration = {
         "scaler": model.scaler.to_mapping(),
         "recipe": model.recipe.to_mapping(),
@@ -158,6 +168,8 @@ def register_model(connection: psycopg.Connection[Any], model: NewModel) -> int:
         "domain_threshold": model.domain.threshold,
         "embedding_dim": int(model.domain.reference.shape[1]),
     }
+    if model.domain.psf_range is not None:
+        calibration["domain_psf"] = model.domain.psf_range.tolist()
     row = connection.execute(
         "INSERT INTO archive.model (name, family, mode, preset, options, code_version, preprocess_config_id, "
         "training_set_id, trained_on, run_id, weights_sha256, metrics, calibration, input_kind, state) "
@@ -330,13 +342,14 @@ def load_model(connection: psycopg.Connection[Any], record: ModelRecord) -> Load
     fill_weights(network, weights)
     reference = _bytes_to_arrays(read_artifact(connection, record.model_id, "domain"))["reference"]
     calibration = record.calibration
+    psf_range = np.array(calibration["domain_psf"]) if "domain_psf" in calibration else None
     return LoadedModel(
         record=record,
         network=network,
         scaler=LabelScaler.from_mapping(calibration["scaler"]),
         recipe=Recipe.from_mapping(calibration["recipe"]),
         conformal={name: ConformalBins.from_mapping(bins) for name, bins in calibration["conformal"].items()},
-        domain=Domain(reference.astype(np.float32), float(calibration["domain_threshold"])),
+        domain=Domain(reference.astype(np.float32), float(calibration["domain_threshold"]), psf_range),
     )
 
 

@@ -124,7 +124,7 @@ def predict_unit(
     loaded = load_input(files, record.preprocess, model.recipe, cache)
     ids, inputs = loaded.observation_id, model.recipe.inputs(loaded.image, loaded.scalar, loaded.spectrum)
     found = infer(model.network, model.scaler, inputs, ids, record.weights_sha256, model.recipe.n_turn)
-    outside = model.domain.outside(found.embedding)
+    outside = model.domain.outside(found.embedding, model.recipe.psf(loaded.scalar))
     flags = [_flag(wanted[each], record, bool(far)) for each, far in zip(ids, outside, strict=True)]
     chosen = [wanted[each] for each in ids]
     obsolete = [row.observation_id for row in rows if not row.kept]

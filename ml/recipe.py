@@ -83,6 +83,12 @@ class Recipe:
         """Whether the widths of the PSF are among its scalars."""
         return self.kind == "flux" and self.scalars == image_scalars.GROWTH
 
+    def psf(self, scalar: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+        """Widths of the PSF ``(n, 3)`` [arcsec] among raw scalars ``(n, n_scalar)``; None if it reads none."""
+        if not self.reads_psf:
+            return None
+        return scalar[:, self.n_image_scalar - image_scalars.N_PSF : self.n_image_scalar]
+
     def side_px(self, stamp_px: int) -> int:
         """Side of the network's image, of stamps of `stamp_px` pixels."""
         return self.resolution_px or min(self.crop_px or stamp_px, stamp_px) // self.bin_px

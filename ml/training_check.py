@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from galbase.ml.image_ablation import check_resolution
 from galbase.ml.model_file import SUFFIX
+from galbase.ml.model_store import check_name
 from galbase.ml.networks.build import backbone_of, check_family_options, improved_crop_px, learns_from, reads
 from galbase.ml.request import TrainingRequest
 from galbase.ml.training_set import TrainingSet
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 
 
 def check_request(connection: psycopg.Connection[Any], request: TrainingRequest, training_set: TrainingSet) -> None:
-    """Refuse what the training set or the family cannot give.
+    """Refuse a name that cannot be used, and what the training set or the family cannot give.
 
     Raises
     ------
     GalbaseError
-        Of the family, the preset, the backbone, the bands or the resolution.
+        Of the name, the family, the preset, the backbone, the bands or the resolution.
     """
+    check_name(connection, request.name)
     check_inputs(request.family, training_set)
     check_family_options(request.family, request.preset, request.options)
     if request.weights_path is not None and not request.weights_path.endswith(SUFFIX):

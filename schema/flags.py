@@ -90,7 +90,11 @@ _MEANING: tuple[tuple[enum.IntFlag, str], ...] = (
     (PreprocessFlag.SATURATED, "pixels of the target's core are flat at its largest flux"),
     (PredictionFlag.SIMULATION_TRAINED, "a network trained on simulations judged a real image"),
     (PredictionFlag.PIXEL_SCALE_UNKNOWN, "the pixel scale of the image is unknown"),
-    (PredictionFlag.OUT_OF_DOMAIN, "the embedding lies farther from the training set than 99 % of its own members"),
+    (
+        PredictionFlag.OUT_OF_DOMAIN,
+        "the embedding lies farther from the training set than 99 % of its own members, or no training image "
+        "had such a PSF",
+    ),
     (PredictionFlag.IN_TRAINING_SET, "the image, or another of its galaxy, was used to fit or calibrate the model"),
     (PredictionFlag.STALE, "inputs have changed since; `galbase refresh` computes it anew"),
     (PredictionFlag.BLENDED, "preprocessing found a blend"),

@@ -1,10 +1,9 @@
-"""Every command and query of the README is run, in its order."""
+"""Every command of the README is run, in its order; its queries and the tour are `test_demo`'s."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,24 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 
-ROOT = Path(__file__).parents[2]
-BLOCKS = re.findall(r"^```(sh|sql)\n(.*?)^```$", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE)
+from tests.end_to_end.readme import ROOT, section, shell
+
 MAKE = ("make demo\n", "make test\n")
-
-
-def shell(script: str, where: Any, folder: Path, **variables: str) -> str:
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        capture_output=True, text=True, cwd=folder, env=where.env | variables, check=False, timeout=900,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def section(title: str) -> list[str]:
-    """Shell blocks of a section of the README."""
-    text = (ROOT / "README.md").read_text().split(f"\n## {title}\n")[1].split("\n## ")[0]
-    return re.findall(r"^```sh\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def test_the_two_commands_are_targets_of_the_makefile() -> None:
@@ -40,23 +24,6 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
             ["make", "--dry-run", command.split()[1]], capture_output=True, text=True, cwd=ROOT, check=True
         )
         assert "galbase demo" in done.stdout or "pytest" in done.stdout
-
-
-@pytest.mark.parametrize("query", [text for kind, text in BLOCKS if kind == "sql"])
-def test_queries_give_rows(demo: Any, query: str) -> None:
-    assert len(demo.rows(query)) > 0
-
-
-def test_the_tour(demo: Any, tmp_path: Path) -> None:
-    """The first block names the demo's default directory and the checkout's PATH; here the demo lies elsewhere."""
-    first, second = section("Five minutes in SQL")
-    lines = first.splitlines(keepends=True)
-    assert lines[0] == 'export PATH="$PWD/.venv/bin:$PATH"\n'
-    assert lines[1] == "export GALBASE_DATA_DIR=~/.local/share/galbase-demo\n"
-    shell("".join(lines[2:]), demo, tmp_path)
-    shell(second, demo, tmp_path)
-    assert (tmp_path / "galaxies.fits").stat().st_size > 10000
-    assert (tmp_path / "predictions.vot").exists()
 
 
 @pytest.fixture(scope="module")

@@ -85,3 +85,23 @@ def test_domain_against_brute_force() -> None:
     far = normalised(rng.normal(size=(50, 16)).astype(np.float32))
     assert domain.outside(far).mean() > 0.9
     assert domain.outside(np.full((1, 16), np.nan, np.float32)).all()
+
+
+def test_a_psf_that_no_training_image_had_is_outside() -> None:
+    rng = np.random.default_rng(5)
+    rows = normalised((1 + 0.2 * rng.normal(size=(5000, 16))).astype(np.float32))
+    widths = rng.uniform((1.2, 1.1, 1.0), (1.6, 1.5, 1.4), (5000, 3)).astype(np.float32)
+    widths[:3] = 40.0  # A mistake in a catalogue does not make every blur familiar.
+    widths[3:50] = np.nan
+    domain = Domain.fit(rows, rows, widths)
+    assert domain.psf_range == pytest.approx(np.array([[1.2, 1.1, 1.0], [1.6, 1.5, 1.4]]), abs=0.005)
+    alike = Domain.fit(rows, rows).outside(rows)
+    added = domain.outside(rows, widths) & ~alike
+    assert added[:3].sum() + alike[:3].sum() == 3
+    assert added.mean() < 0.008
+    assert np.array_equal(domain.outside(rows), alike)
+    for broad in ((1.7, 1.3, 1.2), (1.4, 1.3, 0.9)):
+        assert domain.outside(rows, np.tile(np.float32(broad), (5000, 1))).all()
+    unknown = np.full((5000, 3), np.nan, np.float32)
+    assert np.array_equal(domain.outside(rows, unknown), alike)
+    assert Domain.fit(rows, rows, unknown).psf_range is None

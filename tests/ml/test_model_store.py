@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from galbase.ingest.labels import write_labels
-from galbase.ml import model_store
+from galbase.ml import experiment, model_store
 from galbase.ml.backend import make_deterministic
 from galbase.ml.dataset import image_files, load_inputs
 from galbase.ml.evaluation import evaluate
@@ -276,10 +276,13 @@ def test_inference_is_the_same_from_store_and_memory(trained: tuple[Any, dict[st
     assert np.array_equal(a.embedding, b.embedding)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "x" * 101, "../up"])
-def test_names_of_models(trained: tuple[Any, dict[str, Any]], name: str) -> None:
+@pytest.mark.parametrize("name", ["", "a b", "x" * 101, "../up", MODEL])
+def test_names_are_refused_before_the_training(
+    trained: tuple[Any, dict[str, Any]], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     archive, _ = trained
-    with pytest.raises(GalbaseError, match="name"):
+    monkeypatch.setattr(experiment, "load_sample", None)
+    with pytest.raises(GalbaseError, match=f"model {name!r} exists" if name == MODEL else f"model name {name!r}"):
         run_training(archive.url, request(name, epochs=1))
 
 
