@@ -188,7 +188,13 @@ model = sa.Table(
     ),
     reference("training_set_id", "training_set.training_set_id", "Training set", nullable=False),
     column("trained_on", sa.Text, doc="simulation or observation", nullable=False),
-    column("input_kind", sa.Text, doc="What it reads: image or spectrum", nullable=False, server_default="image"),
+    column(
+        "input_kind",
+        sa.Text,
+        doc="What it reads: image, spectrum or image+spectrum",
+        nullable=False,
+        server_default="image",
+    ),
     reference("run_id", "run.run_id", "Run that trained it"),
     column("weights_sha256", sa.Text, doc="SHA-256 of the weights", nullable=False),
     column(
@@ -256,10 +262,10 @@ served_model = sa.Table(
     "served_model",
     metadata,
     reference("property_id", "property.property_id", "Property", primary_key=True),
-    column("input_kind", sa.Text, doc="image or spectrum", primary_key=True),
+    column("input_kind", sa.Text, doc="image, spectrum or image+spectrum", primary_key=True),
     reference("model_id", "model.model_id", "Model whose values api.galaxy_property shows", nullable=False),
     now_column("modified_at", "When it was promoted"),
-    comment="Which model serves which property",
+    comment="Which models serve which property, one of each kind of input",
 )
 
 

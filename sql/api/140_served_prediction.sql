@@ -1,20 +1,7 @@
--- One value a galaxy. Where several images of a galaxy were judged, the one of the release that comes first counts, and
--- in it the first registered. Table functions of one property, not one wide pivot: the planner inlines them into
+-- One value a galaxy. A value that may be shown comes before one that is hidden; then counts what was read: image and
+-- spectrum, a spectrum, an image; of several images the one of the release that comes first, and in it the first
+-- registered. Table functions of one property, not one wide pivot: the planner inlines them into
 -- api.galaxy_property and leaves out those whose columns a query does not ask for.
-
-CREATE OR REPLACE FUNCTION api.served_model_id(property_name text)
-RETURNS bigint
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT s.model_id
-    FROM archive.served_model s JOIN archive.property p ON p.property_id = s.property_id
-    WHERE p.name = served_model_id.property_name
-    ORDER BY s.input_kind
-    LIMIT 1;
-END;
-COMMENT ON FUNCTION api.served_model_id(text) IS
-    'Number of the model whose values api.galaxy_property shows for a property: the one that reads images, else the '
-    'one that reads spectra; NULL where none serves it.';
 
 CREATE OR REPLACE FUNCTION api.served_prediction(property_name text)
 RETURNS TABLE (
@@ -28,20 +15,20 @@ BEGIN ATOMIC
            CASE WHEN NOT h.hidden THEN p.q16 END, CASE WHEN NOT h.hidden THEN p.q50 END,
            CASE WHEN NOT h.hidden THEN p.q84 END, CASE WHEN NOT h.hidden THEN p.q95 END,
            CASE WHEN NOT h.hidden THEN p.q975 END, p.flag | h.hidden::integer
-    FROM archive.prediction p
+    FROM archive.served_model s
+    JOIN archive.prediction p ON p.model_id = s.model_id AND p.property_id = s.property_id
     JOIN archive.model mo ON mo.model_id = p.model_id
     JOIN archive.observation o ON o.observation_id = p.observation_id
     JOIN archive.data_release r ON r.release_id = o.release_id
     JOIN archive.galaxy_member m ON m.source_id = o.source_id
     -- Bit 1 is SIMULATION_TRAINED: a network that learned from simulations judged a real image.
     CROSS JOIN LATERAL (SELECT p.flag & 1 <> 0 OR (mo.trained_on = 'simulation' AND NOT r.simulated)) h (hidden)
-    WHERE p.model_id = (SELECT api.served_model_id(served_prediction.property_name))
-      AND p.property_id = (SELECT pr.property_id FROM archive.property pr
+    WHERE s.property_id = (SELECT pr.property_id FROM archive.property pr
                            WHERE pr.name = served_prediction.property_name)
-    ORDER BY m.galaxy_id, r.priority, r.release_id, o.observation_id;
+    ORDER BY m.galaxy_id, h.hidden, archive.input_rank(s.input_kind), r.priority, r.release_id, o.observation_id;
 END;
 COMMENT ON FUNCTION api.served_prediction(text) IS
-'The served model''s prediction of a property for each galaxy, in the property''s unit; values of a model trained on simulations are NULL for images that are not simulated.
+'The served prediction of a property for each galaxy, in the property''s unit: of several models that serve it, that of the one which read image and spectrum, else a spectrum, else an image; values of a model trained on simulations are NULL for images that are not simulated.
 galaxy_id: Galaxy [ucd: meta.id;meta.main]
 source_id: Member whose image or spectrum was read [ucd: meta.id]
 observation_id: Image or spectrum that was read [ucd: meta.id]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +219,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_read(
     monkeypatch.setattr(experiment, "load_sample", lambda *_: pytest.fail("the sample was loaded"))
     for family in ("mmlforgalam_m1", "mmlforgalam_fused", "mmlforgalam_simulated"):
         with pytest.raises(GalbaseError, match="learns from spectra"):
-            run_training(stars.archive.url, request(family, "masses"))
+            run_training(stars.archive.url, replace(request(family, "masses"), name="other"))
     with pytest.raises(GalbaseError, match="reads image_feature and spectral_feature"):
         run_training(stars.archive.url, request("mmlforgalam_m4"))
     with pytest.raises(UsageError, match="no network family"):

@@ -1,8 +1,9 @@
-"""Sources to search: random ones over the sphere, and where searches go wrong."""
+"""Sources to search: random ones over the sphere, and where searches go wrong; and an archive that serves values."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 
 from galbase.schema.bulk import copy_rows
+from tests.sql.served_events import Events
 
 # How often the random regions of a run of the suite are tried: `make sky-exact` takes 5.
 MANY = int(os.environ.get("GALBASE_MANY", "1"))
@@ -92,3 +94,11 @@ def sky(archive: Any) -> Any:
     """The archive's connection and its sources."""
     with archive.connect(autocommit=True) as connection:
         yield connection, fill_sky(connection)
+
+
+@pytest.fixture
+def events(fresh_archive: Any) -> Iterator[Events]:
+    with fresh_archive.connect(autocommit=True) as connection:
+        made = Events(connection, 7)
+        made.fill()
+        yield made

@@ -13,7 +13,7 @@ from galbase.ingest.releases import drop_release
 from galbase.schema.bulk import upsert
 
 RELEASES = (1, 2, 3)
-MODELS = (1, 2, 3)
+MODELS = {1: "image", 2: "image", 3: "spectrum", 4: "image+spectrum"}
 NAMES = ("log_mstar_fib", "log_mstar_tot", "oh12")
 N_PLACE = 12
 COLUMNS = (
@@ -26,7 +26,7 @@ class Events:
     """Events drawn by a generator of random numbers, each in a transaction of its own.
 
     Place k of the sky has a source in release r with the id ``1000 * r + k`` (10,000 more once it has moved); image
-    and spectrum numbers count upwards. Models 1 and 2 read images, 3 spectra; 1 was trained on simulations.
+    and spectrum numbers count upwards. Models 1 and 2 read images, 3 spectra, 4 both; 1 was trained on simulations.
     """
 
     def __init__(self, connection: psycopg.Connection[Any], seed: int) -> None:
@@ -41,7 +41,7 @@ class Events:
     def fill(self) -> None:
         """Three releases of the same places, each with images, and models that serve nothing yet.
 
-        Nobody has put the triggers on the predictions of model 3: its promotion does.
+        Nobody has put the triggers on the predictions of models 3 and 4: their promotion does.
         """
         execute = self.connection.execute
         execute("INSERT INTO archive.data_root (path) VALUES ('/nowhere')")
@@ -60,9 +60,8 @@ class Events:
                 "preprocess_config_id, training_set_id, trained_on, input_kind, weights_sha256, state) OVERRIDING "
                 "SYSTEM VALUE VALUES (%s, %s, 'galeffnet', 'improved', 'tiny', '{}', '1', 1, 1, %s, %s, '', "
                 "'candidate')",
-                (model, f"model {model}", "simulation" if model == 1 else "observation",
-                 "spectrum" if model == 3 else "image"),
-            )  # fmt: skip
+                (model, f"model {model}", "simulation" if model == 1 else "observation", MODELS[model]),
+            )
             execute(
                 f"CREATE TABLE archive.prediction_{model} PARTITION OF archive.prediction "
                 f"FOR VALUES IN ({model})".encode()
@@ -154,7 +153,7 @@ class Events:
         self.connection.execute(
             "DELETE FROM archive.served_model s USING archive.property p WHERE p.property_id = s.property_id "
             "AND p.name = %s AND s.input_kind = %s",
-            (self._one(list(NAMES)), self._one(["image", "spectrum"])),
+            (self._one(list(NAMES)), self._one(sorted(set(MODELS.values())))),
         )
 
     def crossmatch(self) -> None:

@@ -82,7 +82,6 @@ GOLDEN = {
         "selection_gpm_resnet(bigint,text)",
         "selection_mmlforgalam(bigint,text)",
         "separation_arcsec(double precision,double precision,double precision,double precision)",
-        "served_model_id(text)",
         "served_prediction(text)",
         "served_preprocess_config_id()",
         "smallest_cap(double precision[])",
