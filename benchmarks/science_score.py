@@ -54,6 +54,7 @@ def score(connection: psycopg.Connection[Any], name: str, survey: Survey, twin_s
     train_truth, test_truth = (truth_of(connection, survey, ids) for ids in (sky.train_id, sky.test_id))
     train, test = true_features(train_truth), true_features(test_truth)
     facts = sky.facts()
+    measured = [photometry(connection, model, ids, cache) for ids in (sky.train_id, sky.test_id)]
     images, split = members(connection, find_training_set(connection, twin_set))
     of_twin = {each.observation_id for each, part in zip(images, split, strict=True) if part == "test"}
     common = np.array([each in of_twin for each in sky.test_id])
@@ -74,6 +75,10 @@ def score(connection: psycopg.Connection[Any], name: str, survey: Survey, twin_s
             predictions["trees"] = boosted_trees(
                 sky.train_feature, sky.train_label[:, k], sky.test_feature, category=-1, seed=1
             )
+            if measured[0] is not None and measured[1] is not None:
+                both = zip((sky.train_feature, sky.test_feature), measured, strict=True)
+                of_train, of_test = (np.column_stack([image, catalogue]) for catalogue, image in both)
+                predictions["photometry"] = boosted_trees(of_train, sky.train_label[:, k], of_test, category=-1, seed=1)
         found: dict[str, Any] = {
             "coverage_fails": [f"{part['of']} {part['name']}" for part in parts if part["coverage_fails"]]
         }
@@ -106,6 +111,22 @@ def elsewhere(
         quantiles = model.conformal[prop].quantiles(quantile[:, k])
         scores["property"][prop] = {**point_metrics(true, quantiles["q50"]), **interval_metrics(true, quantiles)}
     return scores
+
+
+def photometry(
+    connection: psycopg.Connection[Any], model: LoadedModel, observation_id: list[int], cache: Path
+) -> Array | None:
+    """What a model of images is told of them in numbers, ``(n, n_scalar)``; None where it is told nothing.
+
+    Trees on it and the catalogue tell what better photometry alone is worth: on the null survey that is all there is.
+    """
+    if not model.recipe.reads_psf or model.recipe.input_kind != "image":
+        return None
+    record = model.record
+    files = find_input(connection, dict.fromkeys(observation_id), record.preprocess_config_id, model.recipe)
+    loaded = load_input(files, record.preprocess, model.recipe, cache)
+    place = {each: row for row, each in enumerate(loaded.observation_id)}
+    return np.asarray(loaded.scalar, np.float64)[[place[each] for each in observation_id]]
 
 
 def predicted(
