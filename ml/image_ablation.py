@@ -40,16 +40,17 @@ def parse_bands(text: str) -> tuple[str, ...]:
     return tuple(band for band in WAVELENGTH_ORDER if band in names)
 
 
-def check_resolution(side: int, shown_px: int) -> None:
-    """Refuse a resolution that what is shown of stamps does not have.
+def check_resolution(side: int, shown_px: int, network_px: int = 1) -> None:
+    """Refuse a resolution that what is shown of stamps does not have, or that is less than the network needs.
 
     Raises
     ------
     UsageError
     """
-    if not LEAST_PX <= side <= shown_px:
+    least = max(LEAST_PX, network_px)
+    if not least <= side <= shown_px:
         raise UsageError(
-            f"--resolution {side} is not from {LEAST_PX} to {shown_px}, the side in px of what this network sees of "
+            f"--resolution {side} is not from {least} to {shown_px}, the side in px of what this network sees of "
             "the training set's stamps."
         )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from galbase.ml.image_ablation import check_resolution
 from galbase.ml.model_file import SUFFIX
 from galbase.ml.model_store import check_name
-from galbase.ml.networks.build import backbone_of, check_family_options, improved_crop_px, learns_from, reads
+from galbase.ml.networks.build import backbone_of, check_family_options, improved_crop_px, learns_from, least_px, reads
 from galbase.ml.request import TrainingRequest
 from galbase.ml.training_set import TrainingSet
 from galbase.schema.errors import GalbaseError, UsageError
@@ -36,7 +36,8 @@ def check_request(connection: psycopg.Connection[Any], request: TrainingRequest,
     if request.resolution_px:
         crop = improved_crop_px(request.family, request.preset) if request.mode == "improved" else 0
         stamp_px = training_set.preprocess.stamp_px
-        check_resolution(request.resolution_px, min(crop or stamp_px, stamp_px))
+        network_px = least_px(request.family, request.options)
+        check_resolution(request.resolution_px, min(crop or stamp_px, stamp_px), network_px)
     row = connection.execute(
         "SELECT i.bands, count(*) FROM archive.training_member t JOIN archive.image i USING (observation_id) "
         "WHERE t.training_set_id = %s AND NOT i.bands @> %s::text[] GROUP BY 1 ORDER BY 2 DESC LIMIT 1",

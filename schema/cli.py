@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -20,6 +21,10 @@ GROUP = "galbase.commands"
 
 class PartCommands(TyperGroup):
     """A group whose commands are the entry points of group ``galbase.commands``."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        show_brackets(self)
 
     def _found(self) -> dict[str, EntryPoint]:
         return {entry.name: entry for entry in entry_points(group=GROUP)}
@@ -40,7 +45,17 @@ class PartCommands(TyperGroup):
             target = single
         made = get_command(target)
         made.name = cmd_name
+        show_brackets(made)
         return made
+
+
+def show_brackets(command: Any) -> None:
+    """Let the help of a command and of its own ones show what is in brackets, which Rich would take for styles."""
+    for part in (command, *command.params):
+        if getattr(part, "help", None):
+            part.help = escape(part.help)
+    for own in getattr(command, "commands", {}).values():
+        show_brackets(own)
 
 
 app = typer.Typer(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from galbase.ml.networks import galeffnet, gpm_resnet
+from galbase.ml.networks import backbones, galeffnet, gpm_resnet
 from galbase.ml.networks.backbones import BACKBONES, check_backbone
 from galbase.ml.networks.galeffnet import build_galeffnet
 from galbase.ml.networks.galnet import build_galnet
 from galbase.ml.networks.gpm_resnet import build_gpm_resnet
-from galbase.ml.networks.mmlforgalam import build_m1, build_m3, build_m4
+from galbase.ml.networks.mmlforgalam import M2_LEAST_PX, M3_LEAST_PX, build_m1, build_m3, build_m4
 from galbase.ml.networks.mmlforgalam_fused import build_fused, build_simulated
 from galbase.ml.networks.network import Network
 from galbase.ml.networks.options import check_preset
@@ -54,10 +54,11 @@ _IMPROVED: dict[str, dict[str, Any]] = {
     "mmlforgalam_fused": {"n_token": 8, "shortcut": True},
     "mmlforgalam_simulated": {"n_token": 8, "shortcut": True},
 }
+# Least side of the images that a family's poolings leave something of; other families see any.
+_LEAST_PX = {"mmlforgalam_m3": M3_LEAST_PX, "mmlforgalam_fused": M3_LEAST_PX, "mmlforgalam_simulated": M2_LEAST_PX}
 # Squares of pixels that mode improved adds up: galaxies on 128 pixels of 0.4 arcsec are larger than their PSF by so
-# much that four times the epochs are worth more than the finest pixels. M2's poolings need 46 pixels.
+# much that four times the epochs are worth more than the finest pixels, if that leaves what M2 needs.
 _BIN_PX = {"mmlforgalam_m3": 2, "mmlforgalam_fused": 2, "mmlforgalam_simulated": 2}
-_LEAST_PX = 46
 # Central part of the stamps that mode improved looks at: GalEffNet's 64 pixels, which hold all galaxies within the
 # published limit of 23 pixels; what lies outside counts in the scalars. GPM-ResNet sees all at preset `paper`.
 _CROP_PX = {"galeffnet": 64, "gpm_resnet": 64}
@@ -78,7 +79,14 @@ def improved_bin_px(family: str, preset: str, stamp_px: int) -> int:
         Side of the stamps; small ones stay as they are.
     """
     side = 1 if preset == "paper" else _BIN_PX.get(family, 1)
-    return side if stamp_px // side >= _LEAST_PX else 1
+    return side if stamp_px // side >= M2_LEAST_PX else 1
+
+
+def least_px(family: str, options: Mapping[str, Any]) -> int:
+    """Least side of the images that a family can be built for, with these options; 1 for any."""
+    if options.get("backbone") in BACKBONES:
+        return backbones.LEAST_PX
+    return _LEAST_PX.get(family, 1)
 
 
 def improved_crop_px(family: str, preset: str) -> int:

@@ -39,7 +39,7 @@ _SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple
 }
 _FUSED = {"tiny": (64, 64, 32, 32), "small": (512, 256, 128, 64), "paper": (2048, 1024, 512, 128)}
 _L2 = 1e-3
-_M2_LEAST_PX = 46
+M2_LEAST_PX, M3_LEAST_PX = 46, 16
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,9 @@ def build_m2(preset: str, options: Mapping[str, Any]) -> Any:
     """
     check_preset("MMLforGalAM", preset)
     chosen = StarsImageOptions.from_mapping("MMLforGalAM's M2", options)
-    if chosen.size_px < _M2_LEAST_PX:
+    if chosen.size_px < M2_LEAST_PX:
         raise UsageError(
-            f"M2 halves its image four times and needs {_M2_LEAST_PX} pixels, not {chosen.size_px}; make larger stamps "
+            f"M2 halves its image four times and needs {M2_LEAST_PX} pixels, not {chosen.size_px}; make larger stamps "
             "(--option stamp_px=128)."
         )
     _, widths, spectral, dense, _ = _SIZES[preset]

@@ -32,6 +32,19 @@ def test_help_imports_no_heavy_library() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ((), "[~/.local/share/galbase]"),
+        (("train",), "[family-preset-mode-training set]"),
+        (("report",), "[all candidates and serving ones]"),
+        (("training-set", "create"), "[the selection's own preset]"),
+    ],
+)
+def test_what_is_in_brackets_is_shown(words: tuple[str, ...], shown: str) -> None:
+    assert shown in help_of(*words)
+
+
 @pytest.mark.parametrize("name", sorted(entry.name for entry in entry_points(group="galbase.commands")))
 def test_every_command_has_an_example(name: str) -> None:
     assert f"galbase {name}" in help_of(name)

@@ -31,6 +31,7 @@ from galbase.ml.image_ablation import (
 )
 from galbase.ml.image_scalars import psf_scalars
 from galbase.ml.model_store import find_model, load_model
+from galbase.ml.networks.build import build, least_px
 from galbase.ml.prediction_store import stale_units
 from galbase.ml.recipe import FLUX_SOFTENING, Recipe, prepare_target
 from galbase.ml.refresh import plan
@@ -171,6 +172,28 @@ def test_bands_and_resolutions_that_do_not_exist_are_refused() -> None:
         with_bands(target(), ("i",))
     with pytest.raises(UsageError, match="cannot be resampled"):
         area_resampled(target().pixels, 65)
+
+
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("mmlforgalam_m3", {}),
+        ("mmlforgalam_fused", {"n_wave": 400}),
+        ("mmlforgalam_simulated", {}),
+        ("galeffnet", {"backbone": "mobilenet_v2"}),
+    ],
+)
+def test_the_least_side_is_what_a_network_can_be_built_for(family: str, options: dict[str, Any]) -> None:
+    preset_name = "paper" if "backbone" in options else "tiny"
+    least = least_px(family, options)
+    assert build(family, preset_name, {**options, "size_px": least}).input_shapes["image"] == (least, least, 3)
+    with pytest.raises((UsageError, ValueError)):
+        build(family, preset_name, {**options, "size_px": least - 1})
+    with pytest.raises(UsageError, match=f"--resolution {least - 1} is not from {least} to 64"):
+        check_resolution(least - 1, 64, least)
+    assert least_px("galeffnet", {}) == 1
+    for own in ("galeffnet", "gpm_resnet"):
+        assert build(own, "tiny", {"size_px": LEAST_PX}).input_shapes["image"] == (LEAST_PX, LEAST_PX, 3)
 
 
 @pytest.fixture(scope="module")
