@@ -1,9 +1,10 @@
 """The archives that `science.py` trains in: simulated surveys, loaded and preprocessed by galbase's own commands.
 
-Four surveys, each in an archive of its own, since a selection takes all releases: ``main``; ``null``, in which
+Five surveys, each in an archive of its own, since a selection takes all releases: ``main``; ``null``, in which
 look-alikes have exchanged their structure, so that images can tell no more than the catalogue; ``shift``, of another
 telescope: worse seeing and less depth; ``pretraining``, half as large again, on sky and of a seed of its own, whose
-labels are the truth without noise. Every step is skipped where it has been done.
+labels are the truth without noise; ``pretraining-stars``, the same with twice the spectra and gri images alone. Every
+step is skipped where it has been done.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from galbase.ml.demo import Runner
 from galbase.schema.config import Config
 
 Array = npt.NDArray[np.float64]
+PRETRAINING, PRETRAINING_STARS = "pretraining", "pretraining-stars"
 SURVEYS = {
-    "main": (), "null": ("--decorrelate-morphology",), "shift": ("--shift",), "pretraining": ("--sky", "pretraining"),
+    "main": (), "null": ("--decorrelate-morphology",), "shift": ("--shift",), PRETRAINING: ("--sky", "pretraining"),
+    PRETRAINING_STARS: ("--sky", "pretraining"),
 }  # fmt: skip
-_SEED = {"main": 0, "null": 1, "shift": 2, "pretraining": 100}
+_SEED = {"main": 0, "null": 1, "shift": 2, PRETRAINING: 100, PRETRAINING_STARS: 200}
 # As the texts describe them, contours of Canny's edges lose the target in half of the images; regions lose 3 %.
 PUBLISHED = {name: (name, "--option", "contours_of=regions") for name in ("galeffnet", "gpm_resnet")}
 IMPROVED = ("improved",)
@@ -97,23 +100,32 @@ def prepare(folder: Path, size: int, n_spectra: int, seed: int, names: tuple[str
 
         run("db", "start")
         run("db", "upgrade")
-        spectra = n_spectra if name == "main" else 0
-        galaxies = size * 3 // 2 if name == "pretraining" else size
+        spectra = n_spectra * {"main": 1, PRETRAINING_STARS: 2}.get(name, 0)
+        galaxies = {PRETRAINING: size * 3 // 2, PRETRAINING_STARS: spectra * 5 // 4}.get(name, size)
+        images = "sdss" if name == PRETRAINING_STARS else "legacy,sdss" if spectra else "legacy"
         step(
             "simulate", "simulate", "--out", survey.folder, "--size", galaxies, "--seed", seed + _SEED[name],
-            "--spectra", spectra, "--surveys", "legacy,sdss" if spectra else "legacy", *SURVEYS[name],
+            "--spectra", spectra, "--surveys", images, *SURVEYS[name],
         )  # fmt: skip
-        _load(step, survey, spectra > 0)
+        if name != PRETRAINING_STARS:
+            _load(step, survey)
+        if spectra:
+            _load_stars(step, survey)
     return surveys
 
 
-def _load(step: Any, survey: Survey, has_spectra: bool) -> None:
+def _release(step: Any, survey: Survey, part: str, priority: int) -> None:
+    step(
+        f"release {part}", "release", "add", survey.release(part), "--survey", f"simulated {part}",
+        "--licence", "CC0-1.0", "--citation", "galbase simulated survey", "--priority", priority, "--simulated",
+    )  # fmt: skip
+
+
+def _load(step: Any, survey: Survey) -> None:
+    """Images in grz, photometry, the labels of galaxies, and the truth."""
     folder, release = survey.folder, survey.release
     for number, part in enumerate(("legacysurvey", "sdss", "truth")):
-        step(
-            f"release {part}", "release", "add", release(part), "--survey", f"simulated {part}", "--licence", "CC0-1.0",
-            "--citation", "galbase simulated survey", "--priority", 10 + number, "--simulated",
-        )  # fmt: skip
+        _release(step, survey, part, 10 + number)
     shards = sorted((folder / "legacysurvey").glob("*.h5"))
     step("images", "ingest", "images", *shards, "--release", release("legacysurvey"))
     for part, file in (
@@ -124,31 +136,30 @@ def _load(step: Any, survey: Survey, has_spectra: bool) -> None:
         step(
             f"crossmatch {part}", "crossmatch", release("legacysurvey"), release(part), "--radius-arcsec", radius
         )  # fmt: skip
-    if survey.name == "pretraining":
+    if survey.name == PRETRAINING:
         step(
             "labels truth", "ingest", "labels", folder / "truth.fits", "--release", release("sdss"),
             "--origin", "truth", "--radius-arcsec", 1,
         )  # fmt: skip
-    for config in (IMPROVED,) if survey.name == "pretraining" else (*PUBLISHED.values(), IMPROVED):
+    for config in (IMPROVED,) if survey.name == PRETRAINING else (*PUBLISHED.values(), IMPROVED):
         step(f"preprocess {config[0]}", "preprocess", "--release", release("legacysurvey"), "--config", *config)
-    if has_spectra:
-        _load_stars(step, survey)
 
 
 def _load_stars(step: Any, survey: Survey) -> None:
     """Spectra, gri images and labels of the stars' ages and metallicities."""
     folder, release = survey.folder / "sdss", survey.release
+    if survey.name == PRETRAINING_STARS:
+        _release(step, survey, "sdss", 11)
+        step("catalogue sdss", "ingest", "catalogue", folder / "galSpec-sim.fits", "--release", release("sdss"))
     step("spectra", "ingest", "spectra", folder / "spectra", "--release", release("sdss"))
-    step(
-        "release gri", "release", "add", release("gri"), "--survey", "simulated gri", "--licence", "CC0-1.0",
-        "--citation", "galbase simulated survey", "--priority", 20, "--simulated",
-    )  # fmt: skip
+    _release(step, survey, "gri", 20)
     step("gri", "ingest", "images", *sorted(folder.glob("images_npix128_*.h5")), "--release", release("gri"))
     step("crossmatch gri", "crossmatch", release("sdss"), release("gri"), "--radius-arcsec", 3)
-    step(
-        "labels", "ingest", "labels", folder / "stellarpop-sim.fits", "--release", release("sdss"), "--origin",
-        "simulated-fit", "--radius-arcsec", 1,
-    )  # fmt: skip
+    labels: tuple[object, ...] = (folder / "stellarpop-sim.fits", "--origin", "simulated-fit")
+    if survey.name == PRETRAINING_STARS:
+        columns = [word for name in ("log_age", "mh") for word in ("--column", f"{name}={TRUE_VALUE[name]}")]
+        labels = (survey.folder / "truth.fits", "--origin", "truth", *columns)
+    step("labels", "ingest", "labels", *labels, "--release", release("sdss"), "--radius-arcsec", 1)
     step("preprocess stars", "preprocess", "--release", release("gri"), "--config", *STARS)
 
 
@@ -197,7 +208,8 @@ def training_set(survey: Survey, family: str, mode: str) -> str:
     if done.once(name):
         preprocess = STARS if selection == "mmlforgalam" else IMPROVED if mode == "improved" else PUBLISHED[family]
         # Few are needed to calibrate and to test what only is gone on from.
-        labels = ("--label-origin", "truth", "--fractions", "84:6:5:5") if survey.name == "pretraining" else ()
+        only_before = survey.name in (PRETRAINING, PRETRAINING_STARS)
+        labels = ("--label-origin", "truth", "--fractions", "84:6:5:5") if only_before else ()
         run(
             "training-set", "create", name, "--selection", selection, "--seed", 1, *labels, "--config", *preprocess
         )  # fmt: skip
