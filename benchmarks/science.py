@@ -2,10 +2,11 @@
 
 ``make science``, or ``python benchmarks/science.py --folder build/science --size 20000 --seeds 1 2 3``. Resumable: a
 line in ``results.jsonl`` is a finished run, and is not run again; a table ends it. Runs may be chosen by ``--only``, a
-part of their key such as ``main-galeffnet-improved``.
+part of their key such as ``main-galeffnet-improved``. Figures that were measured are kept in
+``benchmarks/science_results.jsonl``, with the commit that each was measured at; ``--table`` tells their table.
 
-Improved networks of images start from one that learned from the pretraining survey, disjoint in sky and seed, with the
-same seed; its CPU-seconds count. On the null survey they start afresh: its images tell nothing of what others do.
+Improved networks start from one that learned from a pretraining survey, disjoint in sky and seed, with the same seed;
+its CPU-seconds count. On the null survey they start afresh: its images tell nothing of what others do.
 
 Bars (CPU-seconds are those of a whole run, training, calibration and scoring included, at most 1200): an improved model
 closes 30 % of the gap between boosted trees on the catalogue and the ceiling (the same trees on the true structure),
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from collections import defaultdict
 from dataclasses import replace
@@ -26,12 +28,14 @@ from typing import Any
 
 import numpy as np
 import psycopg
-from science_archive import Survey, prepare, training_set
+from science_archive import PRETRAINING as PRETRAINING_SURVEY
+from science_archive import PRETRAINING_STARS, SURVEYS, Survey, prepare, training_set
 from science_score import elsewhere, score
 
 from galbase.ml.jobs import train
 from galbase.ml.model_file import write_model_file
 from galbase.ml.request import TrainingRequest
+from galbase.ml.training_set import find_training_set
 from galbase.schema.cache_folder import cache_folder
 from galbase.schema.database import connect
 
@@ -40,8 +44,14 @@ STARS = ("mmlforgalam_m1", "mmlforgalam_m3", "mmlforgalam_fused", "mmlforgalam_s
 MODES = ("as-published", "improved")
 BUDGET_CPU_S = 1200
 # Epochs of the pretraining, and of the training from there at a third of the rate.
-PRETRAINING = {"galeffnet": (6, 6), "gpm_resnet": (15, 15)}
+PRETRAINING = {
+    "galeffnet": (3, 4), "gpm_resnet": (8, 8), "mmlforgalam_m1": (20, 12), "mmlforgalam_m3": (10, 10),
+    "mmlforgalam_fused": (12, 10),
+}  # fmt: skip
 RATE_AFTER = 3e-4
+# On the null survey as many steps as both have together.
+NULL_EPOCHS = {"galeffnet": 10, "gpm_resnet": 24}
+MEASURED = Path(__file__).with_name("science_results.jsonl")
 
 
 def main() -> None:
@@ -53,9 +63,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--preset", default="small")
     parser.add_argument("--epochs", type=int, default=None, help="instead of the preset's")
-    parser.add_argument("--surveys", nargs="+", default=["main", "null", "shift", "pretraining"])
+    parser.add_argument("--surveys", nargs="+", default=list(SURVEYS))
     parser.add_argument("--only", default="", help="part of the keys of the runs to do")
+    parser.add_argument("--table", action="store_true", help=f"tell what {MEASURED.name} holds, and run nothing")
     asked = parser.parse_args()
+    if asked.table:
+        _table([json.loads(line) for line in _lines(MEASURED)])
+        return
     folder: Path = asked.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     surveys = {each.name: each for each in prepare(folder, asked.size, asked.spectra, 1, tuple(asked.surveys))}
@@ -80,6 +94,12 @@ def _plan(with_spectra: bool) -> list[tuple[str, str, str]]:
     return runs
 
 
+def _commit() -> str:
+    """Short hash of the commit that runs; ``+`` after it where files differ from it."""
+    asked = ["git", "describe", "--always", "--abbrev=10", "--dirty=+"]
+    return subprocess.run(asked, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
@@ -91,14 +111,17 @@ def _run(
     survey = surveys[name]
     request = TrainingRequest(
         name=key, family=family, mode=mode, preset=asked.preset, training_set=training_set(survey, family, mode),
-        seed=seed, epochs=asked.epochs, options={}, weights_path=None, run_id=None,
+        seed=seed, epochs=asked.epochs or (NULL_EPOCHS[family] if name == "null" else None), options={},
+        weights_path=None, run_id=None,
     )  # fmt: skip
-    if (name, mode) == ("main", "improved") and family in PRETRAINING and "pretraining" in surveys:
-        request = _pretrained(surveys["pretraining"], request)
+    before = PRETRAINING_STARS if family in STARS else PRETRAINING_SURVEY
+    if (name, mode) == ("main", "improved") and family in PRETRAINING and before in surveys:
+        request = _pretrained(surveys[before], request)
     trained = _trained(survey, request)
     cpu_s = trained["seconds"]["cpu"] + (trained["pretrained"] or {}).get("cpu_seconds", 0.0)
     twin_set = training_set(survey, family, MODES[1 - MODES.index(mode)])
     with connect(survey.config) as connection:
+        frozen = find_training_set(connection, request.training_set).hash
         scores = score(connection, key, survey, twin_set, _cache(connection, survey))
         if "shift" in surveys and name == "main" and family in FAMILIES:
             other = surveys["shift"]
@@ -111,7 +134,8 @@ def _run(
     line = {
         "key": key, "survey": name, "family": family, "mode": mode, "seed": seed, "preset": asked.preset,
         "n": trained["n"], "cpu_s": round(cpu_s, 1), "pretrained": trained["pretrained"],
-        "epochs": len(trained["history"]["loss"]), "n_parameter": trained["n_parameter"], **scores,
+        "epochs": len(trained["history"]["loss"]), "n_parameter": trained["n_parameter"], "commit": _commit(),
+        "training_set": frozen, **scores,
     }  # fmt: skip
     if "simulated_feature" in trained:
         line["simulated_feature"] = trained["simulated_feature"]

@@ -286,6 +286,8 @@ def network_options(request: TrainingRequest, training_set: TrainingSet, recipe:
     if recipe.kind != NONE:
         options["size_px"] = recipe.side_px(training_set.preprocess.stamp_px)
         options["pixel_range"] = "uint8" if recipe.kind == "display" else "unit"
+        if recipe.form is not None and recipe.form.n_scalar:
+            options["n_spectral_scalar"] = recipe.form.n_scalar
     return options | spectrum_options(recipe)
 
 

@@ -9,6 +9,7 @@ that did not see the row's part:
   map to the final one's features is fitted (ridge) on the rows that the fold's M1 was trained on, where both know the
   labels alike. Rows of the validation split tell how well the map does (``aligned_r2``).
 - Rows of other splits were seen by no M1: theirs are the final M1's features, which are also what a prediction uses.
+- M1's outputs, which a stacked M4 corrects, are in the labels' units with any M1, and are taken as they are.
 - M2's targets have one basis, so that M2 of the folds needs no map.
 - M3 is trained with M4 as one network upon the spectral features, so that its features know no more than M4 does.
 """
@@ -24,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from galbase.ml.checkpoint import Checkpoints
-from galbase.ml.networks.mmlforgalam_fused import FusedNetwork, feature_model, on_features
+from galbase.ml.networks.mmlforgalam_fused import FusedNetwork, feature_model, on_features, told_model, told_parts
 from galbase.ml.networks.network import Network
 from galbase.ml.training import OnPartEpoch, TrainingConfig, TrainingResult, fit
 from galbase.schema.errors import GalbaseError
@@ -105,9 +106,11 @@ def fit_fused(
     folds = sky_folds(data.block, config.n_fold) if config.n_fold else []
     seen_by = [np.flatnonzero(~fold) for fold in folds]
 
-    # M1 and the spectral features.
-    spectra, unseen_spectra = ({"spectrum": each["spectrum"]} for each in (inputs, unseen))
-    to_feature = feature_model(teacher)
+    # M1 and what it tells: the spectral features and, for a stacked M4, its outputs behind them.
+    spectra, unseen_spectra = (spectral_inputs(teacher, each) for each in (inputs, unseen))
+    stacked = "spectral_output" in network.fusion.input_shapes
+    to_told = told_model(teacher) if stacked else feature_model(teacher)
+    width = network.fusion.input_shapes["spectral_feature"][0]
     start = teacher.training.get_weights()
     drafts: list[tuple[Float32, Float32]] = []
     for number, rows in enumerate(seen_by):
@@ -115,12 +118,12 @@ def fit_fused(
         trained(
             f"m1_fold{number}", teacher, (_rows(spectra, rows), label[rows]), (unseen_spectra, unseen_label), config
         )
-        drafts.append((features(to_feature, spectra), features(to_feature, unseen_spectra)))
+        drafts.append((features(to_told, spectra), features(to_told, unseen_spectra)))
     teacher.training.set_weights(start)
     trained("m1", teacher, (spectra, label), (unseen_spectra, unseen_label), config)
-    spectral, unseen_spectral = features(to_feature, spectra), features(to_feature, unseen_spectra)
+    spectral, unseen_spectral = features(to_told, spectra), features(to_told, unseen_spectra)
     if folds:
-        spectral, quality = _aligned(drafts, folds, spectral, unseen_spectral)
+        spectral, quality = _aligned(drafts, folds, spectral, unseen_spectral, width)
         stages["aligned_r2"] = quality
 
     if network.first is None:
@@ -131,8 +134,8 @@ def fit_fused(
 
     # M3 and M4.
     given, unseen_given = (
-        {"spectral_feature": feature, **{name: each[name] for name in network.head_inputs}}
-        for feature, each in ((spectral, inputs), (unseen_spectral, unseen))
+        {**told_parts(told, width), **{name: each[name] for name in network.head_inputs}}
+        for told, each in ((spectral, inputs), (unseen_spectral, unseen))
     )
     if folds:
         trained(
@@ -277,16 +280,30 @@ def _aligned(
     folds: Sequence[npt.NDArray[np.bool_]],
     final: Float32,
     unseen: Float32,
+    width: int,
 ) -> tuple[Float32, list[float]]:
-    """Features of training rows by networks that did not see them, in the final network's basis; R2 by fold."""
+    """What networks that did not see them tell of training rows, and R2 by fold.
+
+    The first `width` columns are features, and are mapped to the final network's basis.
+    """
     made = np.empty_like(final)
+    goal = unseen[:, :width]
     quality = []
     for (seen, checked), fold in zip(drafts, folds, strict=True):
-        weights = affine_map(seen[~fold], final[~fold])
-        made[fold] = mapped(seen[fold], weights)
-        error = ((mapped(checked, weights) - unseen) ** 2).sum()
-        quality.append(float(1 - error / ((unseen - unseen.mean(axis=0)) ** 2).sum()))
+        weights = affine_map(seen[~fold, :width], final[~fold, :width])
+        made[fold, :width] = mapped(seen[fold, :width], weights)
+        made[fold, width:] = seen[fold, width:]
+        error = ((mapped(checked[:, :width], weights) - goal) ** 2).sum()
+        quality.append(float(1 - error / ((goal - goal.mean(axis=0)) ** 2).sum()))
     return made, quality
+
+
+def spectral_inputs(first: Network, inputs: Inputs) -> Inputs:
+    """What M1 reads among a fused network's inputs: the spectrum, and the last of the scalars."""
+    chosen = {name: inputs[name] for name in first.input_shapes}
+    if "scalar" in chosen:
+        chosen["scalar"] = chosen["scalar"][:, -first.input_shapes["scalar"][0] :]
+    return chosen
 
 
 def features(model: Any, inputs: Inputs) -> Float32:

@@ -82,7 +82,8 @@ def infer(
         batch = {name: _padded(array[start : start + BATCH_SIZE]) for name, array in inputs.items()}
         masks = np.ones((BATCH_SIZE, N_PASS, network.n_feature), np.float32)
         for row, observation in enumerate(ids):
-            masks[row] = dropout_mask(model_key, observation, N_PASS, network.n_feature, network.dropout)
+            n_thinned = network.n_feature - network.n_kept
+            masks[row, :, :n_thinned] = dropout_mask(model_key, observation, N_PASS, n_thinned, network.dropout)
         value, spread, embedding = _forward(network, batch, masks, n_turn)
         values.append(value[: len(ids)])
         spreads.append(spread[: len(ids)])

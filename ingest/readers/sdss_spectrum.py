@@ -83,7 +83,7 @@ def read_sdss_spectrum(path: Path) -> SdssSpectrum:
     GalbaseError
         If the file is damaged, no SDSS spec file, or lacks an id or a position.
     """
-    pixels, row = _read(path)
+    pixels, row = _read(path, with_details=True)
     wave = pixels.wave_angstrom
     ra, dec = number(row.get("PLUG_RA")), number(row.get("PLUG_DEC"))
     if ra is None or dec is None or not -90 <= dec <= 90:
@@ -113,10 +113,11 @@ def read_spectrum_pixels(path: Path) -> SpectrumPixels:
     GalbaseError
         If the file is damaged or no SDSS spec file.
     """
-    return _read(path)[0]
+    # The hundred columns beside the spectrum take longer to read than its pixels.
+    return _read(path, with_details=False)[0]
 
 
-def _read(path: Path) -> tuple[SpectrumPixels, dict[str, Any]]:
+def _read(path: Path, *, with_details: bool) -> tuple[SpectrumPixels, dict[str, Any]]:
     with open_whole(path) as hdus:
         names = [hdu.name.upper() for hdu in hdus]
         if "COADD" not in names or "SPECOBJ" not in names:
@@ -126,9 +127,11 @@ def _read(path: Path) -> tuple[SpectrumPixels, dict[str, Any]]:
             )
         coadd, specobj = hdus["COADD"], hdus["SPECOBJ"]
         arrays = {name.upper(): coadd.data[name] for name in coadd.columns.names}
-        if len(specobj.data) != 1:
-            raise GalbaseError(f"{path.name}: SPECOBJ has {len(specobj.data)} rows instead of one.")
-        row = {name.upper(): specobj.data[name][0] for name in specobj.columns.names}
+        row: dict[str, Any] = {}
+        if with_details:
+            if len(specobj.data) != 1:
+                raise GalbaseError(f"{path.name}: SPECOBJ has {len(specobj.data)} rows instead of one.")
+            row = {name.upper(): specobj.data[name][0] for name in specobj.columns.names}
     missing = sorted({"LOGLAM", "FLUX", "IVAR"} - set(arrays))
     if missing:
         raise GalbaseError(f"{path.name}: COADD lacks the column {missing[0].lower()}; it is no SDSS spec file.")

@@ -51,7 +51,7 @@ OWN_BACKBONES = {"galeffnet": galeffnet.OWN_BACKBONE, "gpm_resnet": gpm_resnet.O
 _IMPROVED: dict[str, dict[str, Any]] = {
     "galeffnet": {"scalar_width": 128},
     "gpm_resnet": {"scalar_width": 128},
-    "mmlforgalam_fused": {"n_token": 8, "shortcut": True},
+    "mmlforgalam_fused": {"n_token": 8, "shortcut": True, "stacked": True},
     "mmlforgalam_simulated": {"n_token": 8, "shortcut": True},
 }
 # Least side of the images that a family's poolings leave something of; other families see any.

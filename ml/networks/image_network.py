@@ -53,6 +53,7 @@ def feature_network(
     width: int | None,
     dropout: float = 0.0,
     dense_l2: float = 0.0,
+    kept: Any = None,
 ) -> Network:
     """A network from the features of its backbone; other parameters as in `image_network`.
 
@@ -63,13 +64,20 @@ def feature_network(
     feature : (n, n_feature) tensor
     width : int or None
         As of `head_model`.
+    kept : (n, n_kept) tensor, optional
+        Outputs of another network, as of `raw_outputs`, which this network corrects; the last of its features.
     """
-    n_feature = int(feature.shape[-1])
+    n_kept = 0 if kept is None else int(kept.shape[-1])
+    n_feature = int(feature.shape[-1]) + n_kept
     scalar = {"scalar": layers.Input((options.n_scalar,), name="scalar")} if options.n_scalar else {}
     head = head_model(
-        n_feature, width, dense_l2, options.properties, options.n_scalar, options.n_level, options.scalar_width
+        n_feature, width, dense_l2, options.properties, options.n_scalar, options.n_level, options.scalar_width, n_kept
     )
-    output, embedding = head({"feature": layers.Dropout(dropout, name="dropout")(feature), **scalar})
+    thinned = layers.Dropout(dropout, name="dropout")(feature)
+    if kept is not None:
+        thinned = layers.Concatenate(name="thinned_and_kept")([thinned, kept])
+        feature = layers.Concatenate(name="feature_and_kept")([feature, kept])
+    output, embedding = head({"feature": thinned, **scalar})
     return Network(
         training=keras.Model({**inputs, **scalar}, output, name=name),
         backbone=keras.Model(dict(inputs), feature, name="backbone"),
@@ -80,12 +88,13 @@ def feature_network(
         input_shapes={key: tuple(value.shape[1:]) for key, value in {**inputs, **scalar}.items()},
         properties=options.properties,
         n_level=options.n_level,
+        n_kept=n_kept,
     )
 
 
 def head_model(
     n_feature: int, width: int | None, dense_l2: float, properties: Sequence[str], n_scalar: int = 0, n_level: int = 0,
-    scalar_width: int = 0,
+    scalar_width: int = 0, n_kept: int = 0,
 ) -> Any:  # fmt: skip
     """Dense layer and the outputs of each property, on features that dropout has already thinned.
 
@@ -104,6 +113,9 @@ def head_model(
         Quantiles of each property, ascending; 0 for one value.
     scalar_width : int
         Width of the two dense layers of the scalars; 0 for none.
+    n_kept : int
+        So many of the features, the last, are another network's `raw_outputs`. This head's are added to them and are 0
+        at first, so that training begins at what the other network predicts.
     """
     feature = layers.Input((n_feature,), name="feature")
     inputs = {"feature": feature}
@@ -119,18 +131,35 @@ def head_model(
     if width is not None:
         penalty = keras.regularizers.L2(dense_l2) if dense_l2 else None
         embedding = layers.Dense(width, activation="relu", kernel_regularizer=penalty, name="embedding")(joined)
-    if n_level:
-        rows = [
-            layers.Reshape((1, n_level), name=f"{name}_row")(
-                OrderedQuantiles(name=f"{name}_quantile")(layers.Dense(n_level, name=name)(embedding))
-            )
-            for name in properties
+    n_raw = max(1, n_level)
+    raw = [
+        layers.Dense(n_raw, name=name, kernel_initializer="zeros" if n_kept else "glorot_uniform")(embedding)
+        for name in properties
+    ]
+    if n_kept:
+        start = n_feature - n_kept
+        raw = [
+            layers.Add(name=f"{name}_corrected")([each, feature[:, start + k * n_raw : start + (k + 1) * n_raw]])
+            for k, (name, each) in enumerate(zip(properties, raw, strict=True))
         ]
-        merged = layers.Concatenate(axis=1, name="property")(rows) if len(rows) > 1 else rows[0]
+    if not n_level:
+        merged = layers.Concatenate(name="property")(raw) if len(raw) > 1 else raw[0]
         return keras.Model(inputs, [merged, embedding], name="head")
-    outputs = [layers.Dense(1, name=name)(embedding) for name in properties]
-    merged = layers.Concatenate(name="property")(outputs) if len(outputs) > 1 else outputs[0]
+    rows = [
+        layers.Reshape((1, n_level), name=f"{name}_row")(OrderedQuantiles(name=f"{name}_quantile")(each))
+        for name, each in zip(properties, raw, strict=True)
+    ]
+    merged = layers.Concatenate(axis=1, name="property")(rows) if len(rows) > 1 else rows[0]
     return keras.Model(inputs, [merged, embedding], name="head")
+
+
+def raw_outputs(network: Network) -> Any:
+    """What the outputs of a network's head are made of, a tensor ``(n, n_property * max(1, n_level))`` upon its inputs.
+
+    Of quantiles: the numbers that `OrderedQuantiles` puts in order.
+    """
+    raw = [network.head.get_layer(name).output for name in network.properties]
+    return layers.Concatenate(name="raw_output")(raw) if len(raw) > 1 else raw[0]
 
 
 def scaled(image: Any, options: ImageOptions) -> Any:

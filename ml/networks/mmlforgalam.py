@@ -78,12 +78,16 @@ class FusionOptions(ImageOptions):
     shortcut : bool
         Give both features to the outputs themselves, beside what attention and dense layers make of them; not so as
         published, where the normalisation takes away how strong a spectrum's features are.
+    stacked : bool
+        Add what fusion finds to M1's own outputs, beginning with nothing, so that an image that tells nothing takes
+        nothing away; not so as published.
     """
 
     properties: tuple[str, ...] = PROPERTIES
     n_token: int = 1
     n_head: int = 8
     shortcut: bool = False
+    stacked: bool = False
 
 
 def feature_width(preset: str) -> int:
@@ -198,5 +202,9 @@ def build_m4(preset: str, options: Mapping[str, Any]) -> Network:
     if chosen.shortcut:
         feature = layers.Concatenate(name="shortcut")([feature, spectral, image])
     inputs = {"spectral_feature": spectral, "image_feature": image}
+    kept = None
+    if chosen.stacked:
+        kept = layers.Input((len(chosen.properties) * max(1, chosen.n_level),), name="spectral_output")
+        inputs["spectral_output"] = kept
     last = _FUSED[preset][-1] if chosen.n_scalar else None
-    return feature_network("mmlforgalam_m4", inputs, feature, chosen, width=last, dropout=0.2)
+    return feature_network("mmlforgalam_m4", inputs, feature, chosen, width=last, dropout=0.2, kept=kept)

@@ -34,6 +34,8 @@ class Network:
     n_level : int
         Quantiles of each property that training and head give as ``(n, n_property, n_level)``; 0 where they give one
         value each.
+    n_kept: int
+        So many of the features, the last, are outputs of another network, which dropout leaves as they are.
     """
 
     training: Any
@@ -45,16 +47,17 @@ class Network:
     input_shapes: dict[str, tuple[int, ...]]
     properties: tuple[str, ...]
     n_level: int = 0
+    n_kept: int = 0
 
     @property
     def head_inputs(self) -> tuple[str, ...]:
         """Names of the network's inputs that the head reads beside the features."""
-        return tuple(name for name in self.input_shapes if name == "scalar")
+        return tuple(name for name in self.input_shapes if name in self.head.input)
 
     @property
     def backbone_inputs(self) -> tuple[str, ...]:
         """Names of the inputs that the backbone reads."""
-        return tuple(name for name in self.input_shapes if name not in self.head_inputs)
+        return tuple(name for name in self.input_shapes if name in self.backbone.input)
 
     @property
     def n_parameter(self) -> int:

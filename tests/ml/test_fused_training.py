@@ -22,11 +22,13 @@ from galbase.ml.fused_training import (
     simulated_r2,
     sky_folds,
 )
+from galbase.ml.inference import infer
 from galbase.ml.networks.build import build
 from galbase.ml.networks.mmlforgalam_fused import FusedNetwork, feature_model, on_features
 from galbase.ml.networks.network import Network
+from galbase.ml.scaling import LabelScaler
 from galbase.ml.training import TrainingResult, n_part, training_config
-from galbase.schema.errors import GalbaseError
+from galbase.schema.errors import GalbaseError, UsageError
 
 # The least that passes M1's four poolings, and four of the images'.
 SIZE = {"n_wave": 400, "size_px": 48, "n_scalar": 0}
@@ -205,3 +207,93 @@ def test_features_of_a_row_are_the_same_in_any_batch() -> None:
     made, rows = network("mmlforgalam_fused"), data()
     whole = features(made.spectral, {"spectrum": rows.train[0]["spectrum"]})
     assert np.array_equal(features(made.spectral, {"spectrum": rows.train[0]["spectrum"][40:43]}), whole[40:43])
+
+
+def stacked() -> tuple[FusedNetwork, FusedData]:
+    """A network that corrects M1's quantiles, and rows with five scalars of which the last two are the spectrum's."""
+    make_deterministic(1)
+    options = {**SIZE, "n_token": 8, "stacked": True, "n_scalar": 5, "n_spectral_scalar": 2, "n_level": 7}
+    made = build("mmlforgalam_fused", "tiny", options)
+    assert isinstance(made, FusedNetwork)
+    rows, rng = data(), np.random.default_rng(8)
+    for inputs, label in (rows.train, rows.validation):
+        inputs["scalar"] = rng.normal(size=(len(label), 5)).astype(np.float32)
+    return made, rows
+
+
+def test_a_stacked_network_begins_at_its_first_parts_predictions() -> None:
+    made, rows = stacked()
+    inputs, _ = rows.validation
+    assert made.first is not None
+    alone = {"spectrum": inputs["spectrum"], "scalar": inputs["scalar"][:, 3:]}
+    wanted = made.first.training.predict_on_batch(alone)
+    assert made.training.predict_on_batch(inputs) == pytest.approx(wanted, abs=1e-5)
+    assert np.abs(wanted[1:] - wanted[0]).max() > 1e-3
+    found = infer(made, LabelScaler((0.0, 0.0), (1.0, 1.0)), inputs, list(range(N_VALIDATION)), "key", 8)
+    assert found.quantile == pytest.approx(wanted, abs=1e-5)
+    # Nothing of it passes through dropout.
+    assert np.abs(found.mc_err).max() < 1e-6
+
+
+def test_what_is_stacked_upon_comes_from_networks_that_did_not_see_the_row() -> None:
+    made, rows = stacked()
+    given: dict[str, np.ndarray] = {}
+    first = made.first
+    assert first is not None
+    by_fold: list[np.ndarray] = []
+
+    def fitted(part: Network, train: Any, *_: Any) -> TrainingResult:
+        """M1 of each fold tells its own number for all rows; the last network tells what it was given."""
+        if part is first:
+            for name in part.properties:
+                part.head.get_layer(name).bias.assign(np.full(7, len(by_fold), np.float32))
+                part.head.get_layer(name).kernel.assign(np.zeros_like(part.head.get_layer(name).kernel))
+            by_fold.append(train[0]["spectrum"])
+        else:
+            given.update(train[0])
+        return TrainingResult({"loss": [1.0], "val_loss": [1.0]}, 1.0, 1.0, 1.0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused_training, "fit", fitted)
+        fit_fused(made, first, rows, schedule("improved", 1), 1)
+    assert given["spectral_output"].shape == (N, 14)
+    assert given["spectral_feature"].shape == (N, made.fusion.input_shapes["spectral_feature"][0])
+    assert np.array_equal(given["scalar"], rows.train[0]["scalar"])
+    for number, fold in enumerate(sky_folds(rows.block, 3)):
+        assert np.array_equal(by_fold[number], rows.train[0]["spectrum"][~fold])
+        assert (given["spectral_output"][fold] == number).all()
+
+
+def test_a_trained_stacked_network_is_its_parts() -> None:
+    made, rows = stacked()
+    assert made.first is not None
+    fit_fused(made, made.first, rows, schedule("improved", 2), 1)
+    inputs, _ = rows.validation
+    alone = {"spectrum": inputs["spectrum"], "scalar": inputs["scalar"][:, 3:]}
+    told = features(made.spectral, alone)
+    width = made.fusion.input_shapes["spectral_feature"][0]
+    assert told[:, :width] == pytest.approx(features(feature_model(made.first), alone), abs=1e-6)
+    seen = features(feature_model(made.image), {"image": inputs["image"]})
+    parts = {"spectral_feature": told[:, :width], "spectral_output": told[:, width:], "scalar": inputs["scalar"]}
+    found = made.training.predict_on_batch(inputs)
+    assert found == pytest.approx(made.fusion.training.predict_on_batch({**parts, "image_feature": seen}), abs=1e-5)
+    assert found == pytest.approx(
+        on_features(made).training.predict_on_batch({**parts, "image": inputs["image"]}), abs=1e-5
+    )
+    feature = made.backbone.predict_on_batch({name: inputs[name] for name in made.backbone_inputs})
+    assert made.head_inputs == ("scalar",)
+    assert set(made.backbone_inputs) == {"image", "spectrum", "scalar"}
+    assert feature[:, -made.n_kept :] == pytest.approx(told[:, width:], abs=1e-5)
+    assert found == pytest.approx(
+        made.head.predict_on_batch({"feature": feature, "scalar": inputs["scalar"]})[0], abs=1e-5
+    )
+    assert np.abs(found - made.first.training.predict_on_batch(alone)).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [("mmlforgalam_simulated", {"stacked": True}), ("mmlforgalam_fused", {"n_spectral_scalar": 1})],
+)
+def test_options_of_a_spectrum_that_is_not_there_are_refused(family: str, options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        build(family, "tiny", options)
