@@ -45,12 +45,12 @@ MODES = ("as-published", "improved")
 BUDGET_CPU_S = 1200
 # Epochs of the pretraining, and of the training from there at a third of the rate.
 PRETRAINING = {
-    "galeffnet": (3, 4), "gpm_resnet": (8, 8), "mmlforgalam_m1": (20, 12), "mmlforgalam_m3": (10, 10),
+    "galeffnet": (7, 7), "gpm_resnet": (10, 12), "mmlforgalam_m1": (20, 12), "mmlforgalam_m3": (10, 10),
     "mmlforgalam_fused": (12, 10),
 }  # fmt: skip
 RATE_AFTER = 3e-4
 # On the null survey as many steps as both have together.
-NULL_EPOCHS = {"galeffnet": 10, "gpm_resnet": 24}
+NULL_EPOCHS = {"galeffnet": 18, "gpm_resnet": 30}
 MEASURED = Path(__file__).with_name("science_results.jsonl")
 
 

@@ -36,17 +36,16 @@ class Domain:
 
     @classmethod
     def fit(cls, train: Embedding, calibration: Embedding, psf: npt.NDArray[np.float32] | None = None) -> Domain:
-        """Take evenly spaced training rows as reference and the threshold from unseen rows of the same population.
+        """Take training rows as reference and the threshold from unseen rows of the same population.
 
         Parameters
         ----------
         train, calibration : (n, dim) float32
+            Of the training split those of `evenly_spaced`.
         psf : (n, 3) float32, optional
-            Widths of the PSF of the training rows; NaN for unknown.
+            Widths of the PSF of all training rows; NaN for unknown.
         """
-        usable = train[np.isfinite(train).all(axis=1)]
-        step = max(1, -(-len(usable) // N_REFERENCE))
-        reference = np.ascontiguousarray(usable[::step])
+        reference = np.ascontiguousarray(train[np.isfinite(train).all(axis=1)])
         distance = neighbour_distance(calibration, reference)
         threshold = float(np.percentile(distance[np.isfinite(distance)], PERCENTILE))
         if psf is None or not np.isfinite(psf).any(axis=0).all():
@@ -63,6 +62,11 @@ class Domain:
             low, high = self.psf_range
             outside |= ((psf < low) | (psf > high)).any(axis=1)
         return outside
+
+
+def evenly_spaced(rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """At most 4096 of some rows, those that a `Domain` keeps as reference: no others need an embedding."""
+    return rows[:: max(1, -(-len(rows) // N_REFERENCE))]
 
 
 def neighbour_distance(embedding: Embedding, reference: Embedding) -> npt.NDArray[np.float64]:

@@ -18,7 +18,7 @@ from galbase.ml.baselines import boosted_trees, mean_prediction
 from galbase.ml.calibration import LEVELS, MIN_RESIDUAL, ConformalBins, bin_edges, calibrate
 from galbase.ml.checkpoint import Checkpoints, Tell
 from galbase.ml.curve_store import check_running, curve_rows, record_epochs, recorder
-from galbase.ml.domain import Domain
+from galbase.ml.domain import Domain, evenly_spaced
 from galbase.ml.fused_training import FusedData, features, fit_fused, simulated_r2
 from galbase.ml.inference import Inference, infer
 from galbase.ml.metrics import interval_metrics, point_metrics
@@ -186,7 +186,9 @@ def run_training(
     result, further = _fit(network, sample, recipe, learned, scaler, request, config, told, checkpoints)
     weights = weights_to_bytes(network)
     key = hashlib.sha256(weights).hexdigest()
-    found = {part: _infer(network, sample, recipe, scaler, part, key) for part in ("train", "calibration", "test")}
+    rows = {part: sample.rows(part) for part in ("train", "calibration", "test")}
+    rows["train"] = evenly_spaced(rows["train"])
+    found = {part: _infer(network, sample, recipe, scaler, each, key) for part, each in rows.items()}
     conformal = {
         name: calibrate(
             sample.label[sample.rows("calibration"), k],
@@ -351,8 +353,9 @@ def _fit(
     return result, further
 
 
-def _infer(network: Network, sample: Sample, recipe: Recipe, scaler: LabelScaler, part: str, key: str) -> Inference:
-    rows = sample.rows(part)
+def _infer(
+    network: Network, sample: Sample, recipe: Recipe, scaler: LabelScaler, rows: npt.NDArray[np.intp], key: str
+) -> Inference:
     ids = [int(each) for each in sample.predicted_id[rows]]
     return infer(network, scaler, _inputs(sample, recipe, rows), ids, key, recipe.n_turn)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from galbase.ml.backend import make_deterministic
-from galbase.ml.domain import Domain, neighbour_distance
+from galbase.ml.domain import N_REFERENCE, Domain, evenly_spaced, neighbour_distance
 from galbase.ml.inference import BATCH_SIZE, infer, normalised
 from galbase.ml.networks.build import build
 from galbase.ml.networks.network import Network
@@ -53,6 +53,15 @@ def test_mc_error_is_the_spread_of_ten_masked_passes(network: Network) -> None:
     passes = np.stack([network.head.predict_on_batch({"feature": feature * mask})[0][0] for mask in masks])
     found = infer(network, SCALER, {"image": image}, [77], "key")
     assert found.mc_err[0] == pytest.approx(passes.std(axis=0) * [4.0, 5.0], rel=1e-3)
+
+
+def test_reference_rows_are_spread_over_all() -> None:
+    rows = np.arange(10_000, 20_000)
+    chosen = evenly_spaced(rows)
+    assert 0.5 * N_REFERENCE < len(chosen) <= N_REFERENCE
+    assert len(set(np.diff(chosen))) == 1
+    assert (chosen[0], rows[-1] - chosen[-1]) <= (10_000, chosen[1] - chosen[0])
+    assert np.array_equal(evenly_spaced(rows[:N_REFERENCE]), rows[:N_REFERENCE])
 
 
 def test_masks_depend_on_model_and_observation() -> None:
