@@ -46,7 +46,7 @@ BUDGET_CPU_S = 1200
 # Epochs of the pretraining, and of the training from there at a third of the rate.
 PRETRAINING = {
     "galeffnet": (7, 7), "gpm_resnet": (10, 12), "mmlforgalam_m1": (20, 12), "mmlforgalam_m3": (10, 10),
-    "mmlforgalam_fused": (12, 10),
+    "mmlforgalam_fused": (8, 8),
 }  # fmt: skip
 RATE_AFTER = 3e-4
 # On the null survey as many steps as both have together.

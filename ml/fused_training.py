@@ -112,15 +112,16 @@ def fit_fused(
     to_told = told_model(teacher) if stacked else feature_model(teacher)
     width = network.fusion.input_shapes["spectral_feature"][0]
     start = teacher.training.get_weights()
+    longer = replace(config, epochs=config.epochs * config.spectrum_passes)
     drafts: list[tuple[Float32, Float32]] = []
     for number, rows in enumerate(seen_by):
         teacher.training.set_weights(start)
         trained(
-            f"m1_fold{number}", teacher, (_rows(spectra, rows), label[rows]), (unseen_spectra, unseen_label), config
+            f"m1_fold{number}", teacher, (_rows(spectra, rows), label[rows]), (unseen_spectra, unseen_label), longer
         )
         drafts.append((features(to_told, spectra), features(to_told, unseen_spectra)))
     teacher.training.set_weights(start)
-    trained("m1", teacher, (spectra, label), (unseen_spectra, unseen_label), config)
+    trained("m1", teacher, (spectra, label), (unseen_spectra, unseen_label), longer)
     spectral, unseen_spectral = features(to_told, spectra), features(to_told, unseen_spectra)
     if folds:
         spectral, quality = _aligned(drafts, folds, spectral, unseen_spectral, width)

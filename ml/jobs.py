@@ -60,7 +60,7 @@ def train(config: Config, request: TrainingRequest, *, scheduler: str | None = N
     from galbase.ml import backend
     from galbase.ml.networks.build import reads
     from galbase.ml.request import request_config
-    from galbase.ml.training import n_part, training_config
+    from galbase.ml.training import n_epoch, training_config
     from galbase.ml.training_check import check_request
     from galbase.ml.training_set import find_training_set
 
@@ -85,7 +85,7 @@ def train(config: Config, request: TrainingRequest, *, scheduler: str | None = N
         try:
             if request.epochs is not None:
                 schedule = training_config(request.family, request.mode, request.preset, request.epochs)
-                bar.total(request.epochs * n_part(schedule, request.family))
+                bar.total(n_epoch(schedule, request.family))
             client.subscribe_topic(topic, lambda event: _follow(bar, event[1]))
             where = placement(client, "auto", prefer_gpu=True)
             future = client.submit(train_task, url, replace(request, run_id=run_id), topic, cache, pure=False, **where)

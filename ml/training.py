@@ -25,7 +25,9 @@ OnPartEpoch = Callable[[str, int, dict[str, float]], None]
 _STEP_EPOCHS = 10
 _HUBER_DELTA = 0.001
 IN_PARTS = frozenset({"mmlforgalam_fused", "mmlforgalam_simulated"})
-N_FOLD = 3
+N_FOLD = 2
+# M1 learns longer than an image's network, a pass of which costs six of its own.
+SPECTRUM_PASSES = 2
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class TrainingConfig:
     n_fold : int
         Parts of the training sky whose spectral features come from networks that did not see them, in the families
         that are trained in parts (`fused_training`); 0 for features of the rows that were fitted, as published.
+    spectrum_passes : int
+        Epochs of M1 in these families for each epoch of the other parts.
     """
 
     epochs: int = 50
@@ -68,6 +72,7 @@ class TrainingConfig:
     restore_best: bool = False
     augment: bool = False
     n_fold: int = 0
+    spectrum_passes: int = 1
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for a JSON column."""
@@ -129,16 +134,17 @@ def training_config(family: str, mode: str, preset: str, epochs: int | None = No
     if (family, preset) in _SMALL_EPOCHS:
         base = replace(base, epochs=_SMALL_EPOCHS[family, preset][improved])
     if improved and family in IN_PARTS:
-        base = replace(base, n_fold=N_FOLD)
+        base = replace(base, n_fold=N_FOLD, spectrum_passes=SPECTRUM_PASSES)
     return base if epochs is None else replace(base, epochs=epochs)
 
 
-def n_part(config: TrainingConfig, family: str) -> int:
-    """How many networks a training fits one after the other: 1, or those of `fused_training`."""
+def n_epoch(config: TrainingConfig, family: str) -> int:
+    """How many epochs a training has, over all parts that `fused_training` fits one after the other."""
     if family not in IN_PARTS:
-        return 1
+        return config.epochs
     drawn = 1 + config.n_fold
-    return drawn * (2 if family == "mmlforgalam_simulated" else 1) + (1 if config.n_fold else 2)
+    simulated = drawn if family == "mmlforgalam_simulated" else 0
+    return config.epochs * (drawn * config.spectrum_passes + simulated + (1 if config.n_fold else 2))
 
 
 def _loss(config: TrainingConfig, n_level: int) -> Any:

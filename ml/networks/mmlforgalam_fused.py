@@ -31,7 +31,7 @@ from galbase.schema.errors import UsageError
 layers = keras.layers
 _OF_IMAGE = ("properties", "size_px", "n_band", "pixel_range", "n_level")
 _OF_SPECTRUM = ("properties", "n_wave", "n_channel", "n_level")
-_OF_FUSION = ("properties", "n_token", "n_head", "shortcut", "stacked", "n_scalar", "n_level")
+_OF_FUSION = ("properties", "n_token", "n_head", "shortcut", "stacked", "n_scalar", "scalar_width", "n_level")
 
 
 @dataclass(frozen=True)

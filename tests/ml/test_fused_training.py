@@ -27,7 +27,7 @@ from galbase.ml.networks.build import build
 from galbase.ml.networks.mmlforgalam_fused import FusedNetwork, feature_model, on_features
 from galbase.ml.networks.network import Network
 from galbase.ml.scaling import LabelScaler
-from galbase.ml.training import TrainingResult, n_part, training_config
+from galbase.ml.training import TrainingResult, n_epoch, training_config
 from galbase.schema.errors import GalbaseError, UsageError
 
 # The least that passes M1's four poolings, and four of the images'.
@@ -75,15 +75,17 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, np.ndarray], np.ndarray]] = []
+        self.epochs: list[int] = []
 
     def __call__(
-        self, part: Network, train: Any, validation: Any, _config: Any, _seed: int, on_epoch: Any, checkpoint: Any
+        self, part: Network, train: Any, validation: Any, config: Any, _seed: int, on_epoch: Any, checkpoint: Any
     ) -> Any:
         assert len(validation[1]) == N_VALIDATION
         assert checkpoint is None
         if on_epoch is not None:
             on_epoch(0, {"loss": 1.0})
         self.calls.append((part.training.name, *train))
+        self.epochs.append(config.epochs)
         return TrainingResult({"loss": [1.0], "val_loss": [1.0]}, 1.0, 1.0, 1.0)
 
 
@@ -92,7 +94,7 @@ def test_no_fold_is_among_the_rows_that_its_networks_learn_from(family: str, mon
     recorder, made, rows = Recorder(), network(family), data()
     monkeypatch.setattr(fused_training, "fit", recorder)
     epochs: list[tuple[str, int]] = []
-    config = schedule("improved", 1)
+    config = replace(schedule("improved", 1), n_fold=3)
     result, stages = fit_fused(
         made,
         teacher_of(made),
@@ -105,7 +107,9 @@ def test_no_fold_is_among_the_rows_that_its_networks_learn_from(family: str, mon
     names = [name for name, _, _ in recorder.calls]
     second = ["mmlforgalam_m2"] * 4 if family == "mmlforgalam_simulated" else []
     assert names == ["mmlforgalam_m1"] * 4 + second + ["mmlforgalam_on_features"]
-    assert len(names) == n_part(config, family) == len(epochs)
+    assert len(names) == len(epochs)
+    assert recorder.epochs == [2] * 4 + [1] * (len(names) - 4)
+    assert sum(recorder.epochs) == n_epoch(config, family)
     assert epochs == [(part, 0) for part in stages if part != "aligned_r2"]
     assert result.seconds == len(names)
     for start in range(0, len(names) - 1, 4):
@@ -122,7 +126,7 @@ def test_as_published_every_part_learns_from_all_rows(monkeypatch: pytest.Monkey
     config = schedule("as-published", 1)
     fit_fused(made, teacher_of(made), rows, config, 1)
     assert [name for name, _, _ in recorder.calls] == [f"mmlforgalam_m{k}" for k in (1, 2, 3, 4)]
-    assert n_part(config, "mmlforgalam_simulated") == 4
+    assert n_epoch(config, "mmlforgalam_simulated") == sum(recorder.epochs) == 4
     assert all(len(label) == N for _, _, label in recorder.calls)
 
 
@@ -255,7 +259,7 @@ def test_what_is_stacked_upon_comes_from_networks_that_did_not_see_the_row() -> 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fused_training, "fit", fitted)
-        fit_fused(made, first, rows, schedule("improved", 1), 1)
+        fit_fused(made, first, rows, replace(schedule("improved", 1), n_fold=3), 1)
     assert given["spectral_output"].shape == (N, 14)
     assert given["spectral_feature"].shape == (N, made.fusion.input_shapes["spectral_feature"][0])
     assert np.array_equal(given["scalar"], rows.train[0]["scalar"])
