@@ -19,8 +19,6 @@ from galbase.ingest.preprocess.stretch import WAVELENGTH_ORDER
 from galbase.schema.errors import GalbaseError, UsageError
 
 Float32 = npt.NDArray[np.float32]
-# Below this the pooling of every network leaves nothing.
-LEAST_PX = 8
 
 
 def parse_bands(text: str) -> tuple[str, ...]:
@@ -47,10 +45,9 @@ def check_resolution(side: int, shown_px: int, network_px: int = 1) -> None:
     ------
     UsageError
     """
-    least = max(LEAST_PX, network_px)
-    if not least <= side <= shown_px:
+    if not network_px <= side <= shown_px:
         raise UsageError(
-            f"--resolution {side} is not from {least} to {shown_px}, the side in px of what this network sees of "
+            f"--resolution {side} is not from {network_px} to {shown_px}, the side in px of what this network sees of "
             "the training set's stamps."
         )
 

@@ -36,7 +36,7 @@ def check_request(connection: psycopg.Connection[Any], request: TrainingRequest,
     if request.resolution_px:
         crop = improved_crop_px(request.family, request.preset) if request.mode == "improved" else 0
         stamp_px = training_set.preprocess.stamp_px
-        network_px = least_px(request.family, request.options)
+        network_px = least_px(request.family, request.preset, request.options)
         check_resolution(request.resolution_px, min(crop or stamp_px, stamp_px), network_px)
     row = connection.execute(
         "SELECT i.bands, count(*) FROM archive.training_member t JOIN archive.image i USING (observation_id) "

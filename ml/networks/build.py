@@ -83,9 +83,9 @@ def improved_bin_px(family: str, preset: str, stamp_px: int) -> int:
     return side if stamp_px // side >= M2_LEAST_PX else 1
 
 
-def least_px(family: str, options: Mapping[str, Any]) -> int:
-    """Least side of the images that a family can be built for, with these options; 1 for any."""
-    if options.get("backbone") in BACKBONES:
+def least_px(family: str, preset: str, options: Mapping[str, Any]) -> int:
+    """Least side of the images that a family can be built for, with this preset and these options; 1 for any."""
+    if preset == "paper" and options.get("backbone", OWN_BACKBONES.get(family)) in BACKBONES:
         return backbones.LEAST_PX
     return _LEAST_PX.get(family, 1)
 

@@ -22,7 +22,6 @@ from galbase.ml import commands_evaluate, jobs
 from galbase.ml.evaluation import evaluate
 from galbase.ml.experiment import run_training
 from galbase.ml.image_ablation import (
-    LEAST_PX,
     area_resampled,
     bilinear_resampled,
     check_resolution,
@@ -164,7 +163,7 @@ def test_bands_and_resolutions_that_do_not_exist_are_refused() -> None:
     for text in ("", "u", "g,g", "g,r,z", "gr"):
         with pytest.raises(UsageError, match="--bands"):
             parse_bands(text)
-    for side in (LEAST_PX - 1, 65):
+    for side in (0, 65):
         with pytest.raises(UsageError, match="--resolution"):
             check_resolution(side, 64)
     check_resolution(64, 64)
@@ -181,19 +180,25 @@ def test_bands_and_resolutions_that_do_not_exist_are_refused() -> None:
         ("mmlforgalam_fused", {"n_wave": 400}),
         ("mmlforgalam_simulated", {}),
         ("galeffnet", {"backbone": "mobilenet_v2"}),
+        ("galeffnet", {"backbone": "efficientnet_b3"}),
     ],
 )
 def test_the_least_side_is_what_a_network_can_be_built_for(family: str, options: dict[str, Any]) -> None:
     preset_name = "paper" if "backbone" in options else "tiny"
-    least = least_px(family, options)
+    least = least_px(family, preset_name, options)
     assert build(family, preset_name, {**options, "size_px": least}).input_shapes["image"] == (least, least, 3)
     with pytest.raises((UsageError, ValueError)):
         build(family, preset_name, {**options, "size_px": least - 1})
     with pytest.raises(UsageError, match=f"--resolution {least - 1} is not from {least} to 64"):
         check_resolution(least - 1, 64, least)
-    assert least_px("galeffnet", {}) == 1
-    for own in ("galeffnet", "gpm_resnet"):
-        assert build(own, "tiny", {"size_px": LEAST_PX}).input_shapes["image"] == (LEAST_PX, LEAST_PX, 3)
+
+
+def test_one_pixel_is_enough_for_networks_of_our_own() -> None:
+    for family in ("galeffnet", "gpm_resnet"):
+        assert least_px(family, "tiny", {}) == 1
+        made = build(family, "tiny", {"size_px": 1, "properties": ["oh12"]})
+        assert made.training.predict_on_batch({"image": np.ones((2, 1, 1, 3), np.float32)}).shape == (2, 1)
+    assert least_px("galeffnet", "paper", {}) == least_px("galeffnet", "paper", {"backbone": "efficientnet_b3"}) > 1
 
 
 @pytest.fixture(scope="module")
@@ -304,6 +309,6 @@ def test_what_the_training_set_does_not_have_is_refused_before_anything_is_read(
         found = find_training_set(connection, "round")
         with pytest.raises(GalbaseError, match="have bands g, r, z, not all of i"):
             check_request(connection, request("i", bands=("i",)), found)
-        with pytest.raises(UsageError, match="is not from 8 to 64"):
+        with pytest.raises(UsageError, match="is not from 1 to 64"):
             check_request(connection, request("fine", resolution_px=152), found)
         check_request(connection, request("gz", bands=("g", "z"), resolution_px=64), found)
