@@ -28,13 +28,18 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
     augment : bool
         Apply one random element of the square's symmetry group D4 to the images of each batch, if it has any: turning
         the sky does not change a galaxy. One an entire batch, since a copy an image costs more than it brings.
+    weight : (n,) ndarray, optional
+        Of each row in the loss; all the same when None.
+
+    On the TensorFlow backend Keras reads it through a prefetching `tf.data.Dataset`.
     """
 
     def __init__(
-        self, inputs: Inputs, label: npt.NDArray[np.float32], batch_size: int, seed: int, augment: bool
-    ) -> None:
+        self, inputs: Inputs, label: npt.NDArray[np.float32], batch_size: int, seed: int, augment: bool,
+        weight: npt.NDArray[np.float32] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(workers=1, use_multiprocessing=False)
-        self._inputs, self._label = inputs, label
+        self._inputs, self._label, self._weight = inputs, label, weight
         self._batch_size = min(batch_size, len(label))
         self._seed, self._augment, self._epoch = seed, augment, 0
         self._order = self._shuffled()
@@ -46,14 +51,16 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]
         """Number of batches an epoch."""
         return len(self._label) // self._batch_size
 
-    def __getitem__(self, index: int) -> tuple[Inputs, npt.NDArray[np.float32]]:
-        """Batch `index` of the epoch."""
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        """Batch `index` of the epoch: inputs, labels and, where there are some, weights."""
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         batch = {name: values[rows] for name, values in self._inputs.items()}
         if self._augment and "image" in batch:
             rng = np.random.default_rng((self._seed, self._epoch, index))
             batch["image"] = turned(batch["image"], int(rng.integers(8)))
-        return batch, self._label[rows]
+        if self._weight is None:
+            return batch, self._label[rows]
+        return batch, self._label[rows], self._weight[rows]
 
     @property
     def epoch(self) -> int:

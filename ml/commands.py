@@ -43,6 +43,12 @@ def train(
     ] = None,
     weights_sha256: Annotated[str | None, typer.Option(help="What the SHA-256 of that file must be.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Override the learning rate at the start.")] = None,
+    tail_weight: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight rows by the labels' density to minus this power: 0 for none, 1 for the inverse.", min=0, max=1
+        ),
+    ] = None,
     bands: Annotated[
         str | None, typer.Option(help="Show one or two bands of the images alone: g, r or g,z, for ablations.")
     ] = None,
@@ -78,6 +84,7 @@ def train(
         learning_rate=learning_rate,
         bands=() if bands is None else parse_bands(bands),
         resolution_px=resolution or 0,
+        tail_weight=tail_weight,
     )
     if learning_rate is not None and not 0 < learning_rate < 1:
         raise UsageError(f"--learning-rate is {learning_rate}; it lies between 0 and 1.")

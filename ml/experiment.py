@@ -301,7 +301,8 @@ def spectrum_options(recipe: Recipe) -> dict[str, Any]:
 def schedule(request: TrainingRequest) -> TrainingConfig:
     """The schedule of a request: its family's, mode's and preset's, with what the request overrides."""
     config = training_config(request.family, request.mode, request.preset, request.epochs)
-    return config if request.learning_rate is None else replace(config, learning_rate=request.learning_rate)
+    given = {name: getattr(request, name) for name in ("learning_rate", "tail_weight")}
+    return replace(config, **{name: value for name, value in given.items() if value is not None})
 
 
 def _each(*told: OnPartEpoch | None) -> OnPartEpoch:

@@ -35,6 +35,8 @@ class TrainingRequest:
         Bands that are shown; empty for all.
     resolution_px : int
         Side in pixels that images are resampled to; 0 for none.
+    tail_weight : float or None
+        Overrides the schedule's.
     """
 
     name: str
@@ -51,6 +53,7 @@ class TrainingRequest:
     learning_rate: float | None = None
     bands: tuple[str, ...] = ()
     resolution_px: int = 0
+    tail_weight: float | None = None
 
 
 def request_config(request: TrainingRequest) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from galbase.ml.calibration import LEVELS
 from galbase.ml.checkpoint import NOTHING_DONE, Checkpoint, EpochKeeper, Progress
 from galbase.ml.networks.network import Network
 from galbase.ml.networks.quantile_output import PinballLoss
+from galbase.ml.sampling import tail_weights
 from galbase.schema.errors import GalbaseError
 
 Inputs = dict[str, npt.NDArray[np.float32]]
@@ -60,6 +61,8 @@ class TrainingConfig:
         that are trained in parts (`fused_training`); 0 for features of the rows that were fitted, as published.
     spectrum_passes : int
         Epochs of M1 in these families for each epoch of the other parts.
+    tail_weight : float
+        Power of the labels' density that rows are weighted with, as of `sampling.tail_weights`; 0 for equal weights.
     """
 
     epochs: int = 50
@@ -73,6 +76,7 @@ class TrainingConfig:
     augment: bool = False
     n_fold: int = 0
     spectrum_passes: int = 1
+    tail_weight: float = 0.0
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for a JSON column."""
@@ -226,7 +230,8 @@ def fit(
         raise GalbaseError(
             f"{len(train[1])} images to train and {len(validation[1])} to validate on: choose a training set with both."
         )
-    batches = TrainingBatches(train[0], train[1], config.batch_size, seed, config.augment)
+    weight = tail_weights(train[1], config.tail_weight) if config.tail_weight else None
+    batches = TrainingBatches(train[0], train[1], config.batch_size, seed, config.augment, weight)
     optimizer = keras.optimizers.Adam(_rate(config, len(batches)))
     done = NOTHING_DONE if checkpoint is None else checkpoint.find(network, optimizer)
     if on_epoch is not None:
