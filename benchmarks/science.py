@@ -40,12 +40,12 @@ from galbase.schema.database import connect
 
 # Epochs of the pretraining, and of the training from there at a third of the rate.
 PRETRAINING = {
-    "galeffnet": (7, 7), "gpm_resnet": (10, 12), "mmlforgalam_m1": (20, 12), "mmlforgalam_m3": (8, 8),
+    "galeffnet": (7, 7), "gpm_resnet": (30, 20), "mmlforgalam_m1": (20, 12), "mmlforgalam_m3": (8, 8),
     "mmlforgalam_fused": (8, 8),
 }  # fmt: skip
 RATE_AFTER = 3e-4
 # On the null survey as many steps as both have together.
-NULL_EPOCHS = {"galeffnet": 18, "gpm_resnet": 30}
+NULL_EPOCHS = {"galeffnet": 18, "gpm_resnet": 60}
 MEASURED = Path(__file__).with_name("science_results.jsonl")
 
 

@@ -339,6 +339,8 @@ def _fit(
     teacher = network.first
     if teacher is None:
         options = {"properties": list(network.properties), "n_level": network.n_level, **spectrum_options(learned)}
+        if request.mode == "improved":
+            options |= improved_options("mmlforgalam_m1")
         teacher = build("mmlforgalam_m1", request.preset, options)
     data = FusedData(parts[0], parts[1], sample.block[sample.rows("train")])
     result, stages = fit_fused(network, teacher, data, config, request.seed, on_epoch, checkpoints)

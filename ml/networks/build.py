@@ -51,9 +51,10 @@ OWN_BACKBONES = {"galeffnet": galeffnet.OWN_BACKBONE, "gpm_resnet": gpm_resnet.O
 _IMPROVED: dict[str, dict[str, Any]] = {
     "galeffnet": {"scalar_width": 128},
     "gpm_resnet": {"scalar_width": 128},
-    "mmlforgalam_m3": {"scalar_width": 128},
-    "mmlforgalam_fused": {"n_token": 8, "shortcut": True, "stacked": True, "scalar_width": 128},
-    "mmlforgalam_simulated": {"n_token": 8, "shortcut": True, "scalar_width": 128},
+    "mmlforgalam_m1": {"conv_l2": 1e-5},
+    "mmlforgalam_m3": {"conv_l2": 1e-5, "scalar_width": 128},
+    "mmlforgalam_fused": {"conv_l2": 1e-5, "n_token": 8, "shortcut": True, "stacked": True, "scalar_width": 128},
+    "mmlforgalam_simulated": {"conv_l2": 1e-5, "n_token": 8, "shortcut": True, "scalar_width": 128},
 }
 # Least side of the images that a family's poolings leave something of; other families see any.
 _LEAST_PX = {"mmlforgalam_m3": M3_LEAST_PX, "mmlforgalam_fused": M3_LEAST_PX, "mmlforgalam_simulated": M2_LEAST_PX}

@@ -16,6 +16,7 @@ from typing import Any
 from galbase.ml.backend import keras
 from galbase.ml.networks.image_network import raw_outputs
 from galbase.ml.networks.mmlforgalam import (
+    CONV_L2,
     N_WAVE,
     FusionOptions,
     build_m1,
@@ -29,16 +30,23 @@ from galbase.ml.networks.options import check_preset
 from galbase.schema.errors import UsageError
 
 layers = keras.layers
-_OF_IMAGE = ("properties", "size_px", "n_band", "pixel_range", "n_level")
-_OF_SPECTRUM = ("properties", "n_wave", "n_channel", "n_level")
+_OF_IMAGE = ("properties", "size_px", "n_band", "pixel_range", "conv_l2", "n_level")
+_OF_SPECTRUM = ("properties", "n_wave", "n_channel", "conv_l2", "n_level")
 _OF_FUSION = ("properties", "n_token", "n_head", "shortcut", "stacked", "n_scalar", "scalar_width", "n_level")
 
 
 @dataclass(frozen=True)
 class SimulatedOptions(FusionOptions):
-    """Options of the network with simulated spectral features: M4's, and M2's and M3's of the image."""
+    """Options of the network with simulated spectral features: M4's, and M2's and M3's of the image.
+
+    Parameters
+    ----------
+    conv_l2 : float
+        As of M1 and M3.
+    """
 
     size_px: int = 128
+    conv_l2: float = CONV_L2
 
 
 @dataclass(frozen=True)
