@@ -31,6 +31,7 @@ check: .venv/ready
 # Hours; may be stopped and goes on where it was.
 science: .venv/ready
 	$(BIN)/python benchmarks/science.py
+	$(BIN)/python benchmarks/galnet_sersic.py --seeds 1 2 3
 
 bench: .venv/ready
 	for file in $(filter-out benchmarks/science%,$(wildcard benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done

@@ -7,12 +7,16 @@ frame. Targets: refined lg Re NMAD at S/N 20 of at most 0.75 of least squares', 
 on the unlike populations at most 1.05 of it; without refinement a tenth of its CPU-seconds; at most 20 CPU-minutes to
 train. CPU-seconds are the process's, with one thread a task (TF_NUM_INTRAOP_THREADS=1 and the like).
 
-Example: python benchmarks/galnet_sersic.py --folder build/galnet --seed 1
+Resumable: models lie in the folder, and the lines of a seed, population and S/N that are in its ``results.jsonl`` are
+not measured again. A table over the seeds ends it. The test stamps of ``--test-seed`` are the same for all seeds.
+
+Example: python benchmarks/galnet_sersic.py --folder build/galnet --seeds 1 2 3
 """
 
 import argparse
 import json
 import sys
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from time import process_time
@@ -39,6 +43,7 @@ SPHEROIDS = replace(
     TRAINING, re_px=(1.0, 3.0), n=(3.0, 6.0), q=(0.6, 1.0), psf_fwhm_arcsec=1.7, psf_fwhm_scatter_arcsec=0.05
 )
 SNR = (20, 50, 100, 200)
+UNLIKE = {"large discs": DISCS, "small spheroids": SPHEROIDS}
 SKY_SEED = 5
 LEVELS = {"68": ("q16", "q84", 1.0), "90": ("q05", "q95", 1.6449), "95": ("q025", "q975", 1.96)}
 
@@ -48,22 +53,43 @@ def say(case: str, **values: object) -> None:
     sys.stdout.flush()
 
 
+def tell_table(lines: list[dict[str, object]]) -> None:
+    """Ratios to least squares over the seeds, a line a method, population and S/N, beside their targets."""
+    cases: dict[tuple[str, str, float], list[dict]] = defaultdict(list)
+    for line in lines:
+        cases[str(line["case"]), str(line["population"]), float(str(line["snr"]))].append(line)
+    for (method, population, snr), found in sorted(cases.items()):
+        if method in ("least squares", "mean"):
+            continue
+        ratios = np.array([each["ratio_to_least_squares"] for each in found])
+        wanted = 1.05 if population in UNLIKE else 0.75 if snr == min(SNR) else 1.0
+        say(
+            f"table: {method}", population=population, snr=snr, n_seed=len(found), ratio=round(float(ratios.mean()), 3),
+            spread=round(float(ratios.std()), 3), target_ratio=wanted if "refined" in method else None,
+            cpu_ratio=round(float(np.mean([each["cpu_ratio"] for each in found])), 3),
+            target_cpu_ratio=None if "refined" in method else 0.1,
+            chi2_median=round(float(np.mean([each["chi2_median"] for each in found])), 4),
+        )  # fmt: skip
+
+
 def nmad(miss: np.ndarray) -> float:
     return float(1.4826 * np.median(np.abs(miss - np.median(miss))))
 
 
-def trained_model(folder: Path, mode: str, args: argparse.Namespace) -> tuple[TrainedGalnet, GalnetCalibration]:
+def trained_model(
+    folder: Path, mode: str, seed: int, args: argparse.Namespace
+) -> tuple[TrainedGalnet, GalnetCalibration]:
     """The model of a mode: read where it was trained before, trained on the folder's stamps otherwise."""
-    place = folder / f"{mode}-{args.preset}-{args.seed}"
+    place = folder / f"{mode}-{args.preset}-{seed}"
     if not (place / "galnet.json").exists():
         simulate_stamps(folder / "stamps", args.size, 1, parameters=TRAINING)
         data = load_stamp_set(folder / "stamps")
-        trained = train_galnet(data, mode, args.preset, args.seed, args.epochs)
+        trained = train_galnet(data, mode, args.preset, seed, args.epochs)
         save_galnet(place, trained, calibrate_galnet(trained, data))
     trained, calibration = load_galnet(place)
     metrics = trained.metrics
     say(
-        f"train {mode}", preset=args.preset, seed=args.seed, stamps=metrics["n"], epochs=metrics["training"]["epochs"],
+        f"train {mode}", preset=args.preset, seed=seed, stamps=metrics["n"], epochs=metrics["training"]["epochs"],
         parameters=metrics["n_parameter"], cpu_minutes=round(metrics["seconds"]["cpu"] / 60, 1), target_cpu_minutes=20,
         loss=round(metrics["history"]["loss"][-1], 5), validation_loss=round(metrics["history"]["val_loss"][-1], 5),
         covariance_scale=round(calibration.scale, 3), weight=calibration.weight,
@@ -71,7 +97,7 @@ def trained_model(folder: Path, mode: str, args: argparse.Namespace) -> tuple[Tr
     return trained, calibration
 
 
-def test_stamps(parameters: StampParameters, snr: float, size: int, background: Path | None) -> tuple:
+def test_stamps(parameters: StampParameters, snr: float, size: int, background: Path | None, seed: int) -> tuple:
     """Stamps of one S/N of a seed that no training has; of a frame only those on its test split's sky."""
     parameters = replace(parameters, snr=(snr, snr))
     psfs = None
@@ -81,7 +107,7 @@ def test_stamps(parameters: StampParameters, snr: float, size: int, background: 
         frame = read_frame(background)
         parameters = calibrated(replace(parameters, gain=925.0), [frame])
         sky, psfs = BlankSky([frame], SKY_SEED), read_psfs(background)
-    source = StampSource(parameters, sky, psfs, 7000 + round(snr))
+    source = StampSource(parameters, sky, psfs, seed + round(snr))
     images, stars, columns, number, count = [], [], [], 0, 0
     while count < size:
         block = draw_block(source, number)
@@ -118,10 +144,12 @@ def ratio(one: np.ndarray, other: np.ndarray) -> tuple[float, list[float]]:
     return nmad(one) / nmad(other), [round(float(each), 3) for each in np.quantile(drawn, (0.05, 0.95))]
 
 
-def compare(population: str, parameters: StampParameters, snr: float, models: dict, args: argparse.Namespace) -> None:
-    """All methods on the same stamps."""
+def compare(
+    population: str, parameters: StampParameters, snr: float, seed: int, models: dict, args: argparse.Namespace
+) -> list[dict[str, object]]:
+    """Lines of all methods on the same stamps."""
     background = args.background if population == "real sky" else None
-    image, psf, column, instrument = test_stamps(parameters, snr, args.test_size, background)
+    image, psf, column, instrument = test_stamps(parameters, snr, args.test_size, background, args.test_seed)
     sigma = column["sky_sigma"]
     truth = vectors_of_truth(column, instrument)
     before = process_time()
@@ -133,16 +161,18 @@ def compare(population: str, parameters: StampParameters, snr: float, models: di
     base = np.array([fit.vector for fit in fits])
     width = np.array([np.sqrt(fit.covariance[LOG_RE, LOG_RE]) for fit in fits])
     inside = np.abs(base - truth)[:, LOG_RE] / width
-    head = {"population": population, "snr": snr, "stamps": len(image)}
+    head = {"population": population, "snr": snr, "seed": seed, "test_seed": args.test_seed, "stamps": len(image)}
+    lines: list[dict[str, object]] = []
 
     def tell(method: str, vector: np.ndarray, cpu_s: float, chi2: np.ndarray, coverage: dict[str, float]) -> None:
         part, bounds = ratio((vector - truth)[:, LOG_RE], (base - truth)[:, LOG_RE])
-        say(
-            method, **head, **{name: round(v, 4) for name, v in scores(vector, truth, instrument, sigma).items()},
-            ratio_to_least_squares=round(part, 3), ratio_interval_90=bounds,
-            chi2_median=round(float(np.median(chi2)), 4), chi2_mean=round(float(np.mean(chi2)), 4),
-            cpu_ms=round(1e3 * cpu_s, 3), cpu_ratio=round(cpu_s / cpu, 3), coverage=coverage,
-        )  # fmt: skip
+        lines.append({
+            "case": method, **head,
+            **{name: round(v, 4) for name, v in scores(vector, truth, instrument, sigma).items()},
+            "ratio_to_least_squares": round(part, 3), "ratio_interval_90": bounds,
+            "chi2_median": round(float(np.median(chi2)), 4), "chi2_mean": round(float(np.mean(chi2)), 4),
+            "cpu_ms": round(1e3 * cpu_s, 3), "cpu_ratio": round(cpu_s / cpu, 3), "coverage": coverage,
+        })  # fmt: skip
 
     tell(
         "least squares", base, cpu, np.array([fit.chi2_reduced for fit in fits]),
@@ -162,14 +192,16 @@ def compare(population: str, parameters: StampParameters, snr: float, models: di
         }
         tell(method, found.vector, cpu_s, chi2, coverage)
     mean = np.zeros_like(truth) + models["improved"][0].metrics["label_mean"]
-    say("mean", **head, **{name: round(v, 4) for name, v in scores(mean, truth, instrument, sigma).items()})
+    of_mean = {name: round(v, 4) for name, v in scores(mean, truth, instrument, sigma).items()}
+    return [*lines, {"case": "mean", **head, **of_mean}]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("build/galnet"), help="stamps and models, kept")
     parser.add_argument("--preset", default="small")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--test-seed", type=int, default=7000)
     parser.add_argument("--size", type=int, default=200_000, help="stamps to train, validate and calibrate on")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--test-size", type=int, default=1000, help="stamps a population and S/N")
@@ -177,19 +209,35 @@ def main() -> None:
     parser.add_argument("--modes", nargs="+", default=["as-published", "improved"])
     parser.add_argument("--populations", nargs="+", help="some of: training, large discs, small spheroids, real sky")
     args = parser.parse_args()
-    models = {}
-    for mode in args.modes:
-        model = trained_model(args.folder, mode, args)
-        models[mode] = (*model, False)
-        if mode == "improved":
-            models["improved, refined"] = (*model, True)
-    populations = {"training": TRAINING, "large discs": DISCS, "small spheroids": SPHEROIDS}
+    populations = {"training": TRAINING, **UNLIKE}
     if args.background:
         populations["real sky"] = TRAINING
-    for population in args.populations or populations:
-        parameters = populations[population]
-        for snr in SNR:
-            compare(population, parameters, snr, models, args)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    results = args.folder / "results.jsonl"
+    known = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    done = {(line["seed"], line["test_seed"], line["population"], line["snr"]) for line in known}
+    for seed in args.seeds:
+        wanted = [
+            (population, snr)
+            for population in args.populations or populations
+            for snr in SNR
+            if (seed, args.test_seed, population, snr) not in done
+        ]
+        models = {}
+        for mode in args.modes if wanted else ():
+            model = trained_model(args.folder, mode, seed, args)
+            models[mode] = (*model, False)
+            if mode == "improved":
+                models["improved, refined"] = (*model, True)
+        for population, snr in wanted:
+            lines = compare(population, populations[population], snr, seed, models, args)
+            with results.open("a") as stream:
+                stream.writelines(json.dumps(line) + "\n" for line in lines)
+            for line in lines:
+                sys.stdout.write(json.dumps(line) + "\n")
+            sys.stdout.flush()
+            known += lines
+    tell_table([line for line in known if line["test_seed"] == args.test_seed])
 
 
 if __name__ == "__main__":

@@ -100,8 +100,13 @@ def test_options_of_fused_networks_are_checked() -> None:
     ):
         with pytest.raises(UsageError):
             build(family, "tiny", options)
-    with pytest.raises(ValueError, match="scalar"):
-        feature_model(build("mmlforgalam_m3", "tiny", {"n_scalar": 6}))
+
+
+def test_a_feature_depends_on_the_scalars_that_its_network_reads() -> None:
+    model = feature_model(build("mmlforgalam_m3", "tiny", {"n_scalar": 6}))
+    inputs = {"image": np.ones((2, 128, 128, 3), np.float32), "scalar": np.eye(2, 6, dtype=np.float32)}
+    made = model.predict_on_batch(inputs)
+    assert not np.array_equal(made[0], made[1])
 
 
 def test_weights_of_one_variant_do_not_fill_another() -> None:
