@@ -3,7 +3,8 @@
 ``make science``, or ``python benchmarks/science.py --folder build/science --size 20000 --seeds 1 2 3``. Resumable: a
 line in ``results.jsonl`` is a finished run, and is not run again; a table ends it. Runs may be chosen by ``--only``, a
 part of their key such as ``main-galeffnet-improved``. Figures that were measured are kept in
-``benchmarks/science_results.jsonl``, with the commit that each was measured at; ``--table`` tells their table.
+``benchmarks/science_results.jsonl``, with the commit that each was measured at; ``--table`` tells their table. A
+training is the same on every machine, so that a copy of that file in the folder lets another one go on from it.
 
 Improved networks start from one that learned from a pretraining survey, disjoint in sky and seed, with the same seed;
 its CPU-seconds count. On the null survey they start afresh: its images tell nothing of what others do.
