@@ -8,7 +8,8 @@ on the unlike populations at most 1.05 of it; without refinement a tenth of its 
 train. CPU-seconds are the process's, with one thread a task (TF_NUM_INTRAOP_THREADS=1 and the like).
 
 Resumable: models lie in the folder, and the lines of a seed, population and S/N that are in its ``results.jsonl`` are
-not measured again. A table over the seeds ends it. The test stamps of ``--test-seed`` are the same for all seeds.
+not measured again with the same preset, modes, test seed and number of test stamps. A table over the seeds ends it.
+The test stamps of ``--test-seed`` are the same for all seeds.
 
 Example: python benchmarks/galnet_sersic.py --folder build/galnet --seeds 1 2 3
 """
@@ -51,6 +52,11 @@ LEVELS = {"68": ("q16", "q84", 1.0), "90": ("q05", "q95", 1.6449), "95": ("q025"
 def say(case: str, **values: object) -> None:
     sys.stdout.write(json.dumps({"case": case, **values}) + "\n")
     sys.stdout.flush()
+
+
+def settings(args: argparse.Namespace) -> dict[str, object]:
+    """What lines must have in common to be of one table."""
+    return {"preset": args.preset, "modes": args.modes, "test_seed": args.test_seed, "stamps": args.test_size}
 
 
 def tell_table(lines: list[dict[str, object]]) -> None:
@@ -161,7 +167,7 @@ def compare(
     base = np.array([fit.vector for fit in fits])
     width = np.array([np.sqrt(fit.covariance[LOG_RE, LOG_RE]) for fit in fits])
     inside = np.abs(base - truth)[:, LOG_RE] / width
-    head = {"population": population, "snr": snr, "seed": seed, "test_seed": args.test_seed, "stamps": len(image)}
+    head = {"population": population, "snr": snr, "seed": seed, **settings(args)}
     lines: list[dict[str, object]] = []
 
     def tell(method: str, vector: np.ndarray, cpu_s: float, chi2: np.ndarray, coverage: dict[str, float]) -> None:
@@ -214,14 +220,15 @@ def main() -> None:
         populations["real sky"] = TRAINING
     args.folder.mkdir(parents=True, exist_ok=True)
     results = args.folder / "results.jsonl"
-    known = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
-    done = {(line["seed"], line["test_seed"], line["population"], line["snr"]) for line in known}
+    lines = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    known = [line for line in lines if all(line.get(name) == value for name, value in settings(args).items())]
+    done = {(line["seed"], line["population"], line["snr"]) for line in known}
     for seed in args.seeds:
         wanted = [
             (population, snr)
             for population in args.populations or populations
             for snr in SNR
-            if (seed, args.test_seed, population, snr) not in done
+            if (seed, population, snr) not in done
         ]
         models = {}
         for mode in args.modes if wanted else ():
@@ -237,7 +244,7 @@ def main() -> None:
                 sys.stdout.write(json.dumps(line) + "\n")
             sys.stdout.flush()
             known += lines
-    tell_table([line for line in known if line["test_seed"] == args.test_seed])
+    tell_table(known)
 
 
 if __name__ == "__main__":

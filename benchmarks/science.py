@@ -4,7 +4,7 @@
 line in ``results.jsonl`` is a finished run, and is not run again; a table ends it. Runs may be chosen by ``--only``, a
 part of their key such as ``main-galeffnet-improved``. Figures that were measured are kept in
 ``benchmarks/science_results.jsonl``, with the commit that each was measured at; ``--table`` tells their table. A
-training is the same on every machine, so that a copy of that file in the folder lets another one go on from it.
+copy of that file in the folder lets another machine go on from it; the runs that were repeated gave the same figures.
 
 Improved networks start from one that learned from a pretraining survey, disjoint in sky and seed, with the same seed;
 its CPU-seconds count. On the null survey they start afresh: its images tell nothing of what others do.
@@ -45,7 +45,7 @@ PRETRAINING = {
     "mmlforgalam_fused": (8, 8),
 }  # fmt: skip
 RATE_AFTER = 3e-4
-# On the null survey as many steps as both have together.
+# On the null survey, where nothing is gone on from.
 NULL_EPOCHS = {"galeffnet": 18, "gpm_resnet": 60}
 MEASURED = Path(__file__).with_name("science_results.jsonl")
 

@@ -34,7 +34,7 @@ class Network:
     n_level : int
         Quantiles of each property that training and head give as ``(n, n_property, n_level)``; 0 where they give one
         value each.
-    n_kept: int
+    n_kept : int
         So many of the features, the last, are outputs of another network, which dropout leaves as they are.
     """
 
