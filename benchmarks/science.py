@@ -42,7 +42,7 @@ from galbase.schema.database import connect
 # Epochs of the pretraining, and of the training from there at a third of the rate.
 PRETRAINING = {
     "galeffnet": (7, 7), "gpm_resnet": (30, 20), "mmlforgalam_m1": (20, 12), "mmlforgalam_m3": (8, 8),
-    "mmlforgalam_fused": (8, 8),
+    "mmlforgalam_fused": (5, 6),
 }  # fmt: skip
 RATE_AFTER = 3e-4
 # On the null survey, where nothing is gone on from.

@@ -27,8 +27,8 @@ _STEP_EPOCHS = 10
 _HUBER_DELTA = 0.001
 IN_PARTS = frozenset({"mmlforgalam_fused", "mmlforgalam_simulated"})
 N_FOLD = 2
-# M1 learns longer than an image's network, a pass of which costs six of its own.
-SPECTRUM_PASSES = 2
+# Where schedules are short M1 learns longer than an image's network, a pass of which costs six of its own.
+SPECTRUM_PASSES = {"tiny": 2, "small": 4, "paper": 1}
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ _SMALL_EPOCHS = {
     ("gpm_resnet", "small"): (20, 40),
     ("mmlforgalam_m1", "small"): (100, 30),
     ("mmlforgalam_m3", "small"): (15, 20),
-    ("mmlforgalam_fused", "small"): (15, 20),
-    ("mmlforgalam_simulated", "small"): (12, 16),
+    ("mmlforgalam_fused", "small"): (15, 12),
+    ("mmlforgalam_simulated", "small"): (12, 12),
 }
 # What the papers say: GalEffNet, section 3.1; GPM-ResNet, section 3.2; MMLforGalAM, section 3.5; of these the last two
 # name no early stop. GaLNet names no rate: Adam's own.
@@ -146,7 +146,7 @@ def training_config(family: str, mode: str, preset: str, epochs: int | None = No
     if (family, preset) in _SMALL_EPOCHS:
         base = replace(base, epochs=_SMALL_EPOCHS[family, preset][improved])
     if improved and family in IN_PARTS:
-        base = replace(base, n_fold=N_FOLD, spectrum_passes=SPECTRUM_PASSES)
+        base = replace(base, n_fold=N_FOLD, spectrum_passes=SPECTRUM_PASSES[preset])
     return base if epochs is None else replace(base, epochs=epochs)
 
 
