@@ -13,7 +13,7 @@ Bars (CPU-seconds are those of a whole run, training, calibration and scoring in
 closes 30 % of the gap between boosted trees on the catalogue and the ceiling (the same trees on the true structure),
 has 10 % less sigma than its as-published twin on the galaxies that both were tested on, no gain over the catalogue on
 the null survey (beside it what is better photometry and no morphology: trees on the catalogue and the image's fluxes
-within circles, and the same network shown one pixel), and flags the shifted survey out of domain more often.
+within circles, and a dense network on these fluxes), and flags the shifted survey out of domain more often.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import psycopg
 from science_archive import PRETRAINING as PRETRAINING_SURVEY
 from science_archive import PRETRAINING_STARS, SURVEYS, Survey, prepare, training_set
 from science_score import elsewhere, score
-from science_table import AFRESH, FAMILIES, MODES, ONE_PIXEL, STARS, table
+from science_table import AFRESH, FAMILIES, MODES, STARS, table
 
 from galbase.ml.jobs import train
 from galbase.ml.model_file import write_model_file
@@ -89,7 +89,7 @@ class Kind:
     ----------
     survey, family, mode : str
     variant : str
-        ``one-pixel``: shown no more of an image than its total fluxes; ``afresh``: not pretrained; else empty.
+        ``afresh``: not pretrained; else empty.
     """
 
     survey: str
@@ -113,7 +113,7 @@ class Kind:
 
 def _plan(with_spectra: bool) -> list[Kind]:
     runs = [Kind("main", family, mode) for family in FAMILIES for mode in MODES]
-    runs += [Kind("null", family, "improved", variant) for family in FAMILIES for variant in ("", ONE_PIXEL)]
+    runs += [Kind("null", family, "improved") for family in FAMILIES]
     if with_spectra:
         runs += [Kind("main", family, mode) for family in STARS for mode in MODES]
         # What simulated features are compared with.
@@ -137,7 +137,7 @@ def _run(surveys: dict[str, Survey], kind: Kind, seed: int, key: str, asked: arg
     request = TrainingRequest(
         name=key, family=family, mode=mode, preset=asked.preset, training_set=training_set(survey, family, mode),
         seed=seed, epochs=asked.epochs or (NULL_EPOCHS[family] if kind.survey == "null" else None),
-        options={}, weights_path=None, run_id=None, resolution_px=int(kind.variant == ONE_PIXEL),
+        options={}, weights_path=None, run_id=None,
     )  # fmt: skip
     if kind.pretraining in surveys:
         request = _pretrained(surveys[kind.pretraining], request)

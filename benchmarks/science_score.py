@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 from science_archive import TRUE_VALUE, Survey, true_features, truth_of
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import SimpleImputer
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from galbase.ml.baselines import boosted_trees
 from galbase.ml.held_out import labelled_sky
@@ -79,6 +85,7 @@ def score(connection: psycopg.Connection[Any], name: str, survey: Survey, twin_s
                 both = zip((sky.train_feature, sky.test_feature), measured, strict=True)
                 of_train, of_test = (np.column_stack([image, catalogue]) for catalogue, image in both)
                 predictions["photometry"] = boosted_trees(of_train, sky.train_label[:, k], of_test, category=-1, seed=1)
+                predictions["dense"] = dense_network(measured[0], sky.train_label[:, k], measured[1], seed=1)
         found: dict[str, Any] = {
             "coverage_fails": [f"{part['of']} {part['name']}" for part in parts if part["coverage_fails"]]
         }
@@ -127,6 +134,24 @@ def photometry(
     loaded = load_input(files, record.preprocess, model.recipe, cache)
     place = {each: row for row, each in enumerate(loaded.observation_id)}
     return np.asarray(loaded.scalar, np.float64)[[place[each] for each in observation_id]]
+
+
+def dense_network(train: Array, label: Array, test: Array, *, seed: int) -> Array:
+    """Predictions of two dense layers (scikit-learn's MLPRegressor) on numbers ``(n, n_feature)``, NaN for missing.
+
+    On thousands of galaxies it reads smooth relations off fluxes better than trees do, so that a network of images is
+    known to gain by their shapes only where it beats this one.
+    """
+    mean, deviation = label.mean(), label.std()
+    model: Any = make_pipeline(
+        SimpleImputer(keep_empty_features=True), StandardScaler(),
+        MLPRegressor(hidden_layer_sizes=(128, 128), alpha=1.0, max_iter=100, random_state=seed),
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        # It stops after `max_iter` passes whether or not the loss still falls.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(train, (label - mean) / deviation)
+    return np.asarray(model.predict(test), np.float64) * deviation + mean
 
 
 def predicted(
