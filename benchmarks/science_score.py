@@ -23,7 +23,8 @@ from galbase.ml.held_out import labelled_sky
 from galbase.ml.inference import infer
 from galbase.ml.metrics import interval_metrics, point_metrics
 from galbase.ml.model_input import find_input, load_input
-from galbase.ml.model_store import LoadedModel, find_model, load_model
+from galbase.ml.model_store import find_model
+from galbase.ml.predictor import LoadedModel, load_model
 from galbase.ml.strata import strata, stratum_scores
 from galbase.ml.training_set import find_training_set, members
 

@@ -109,7 +109,8 @@ def report_models(
     from galbase.schema.errors import GalbaseError
 
     with connect(ctx.obj) as connection, tempfile.TemporaryDirectory() as scratch:
-        records = [find_model(connection, name) for name in models] if models else kept_models(connection)
+        kept = [each for each in kept_models(connection) if each.training_set_id is not None]
+        records = [find_model(connection, name) for name in models] if models else kept
         if not records:
             raise GalbaseError("there is no model to report; train one with `galbase train`.")
         pages = []

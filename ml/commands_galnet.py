@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections import Counter
 
 Json = Annotated[bool, typer.Option("--json", help="Report as one JSON object.")]
+Gain = Annotated[float, typer.Option(help="Electrons in one nanomaggy, for photon noise.", min=1e-3)]
 
 galnet = typer.Typer(
     add_completion=False,
@@ -34,10 +35,12 @@ def train(
 ) -> None:
     """Train GaLNet on simulated stamps, calibrate it on held-out ones, and write it to a folder.
 
+    `galbase galnet register` makes it a model of the archive.
+
     Example: galbase galnet train --stamps stamps --out model
     """
     from galbase.ml.sersic.files import DESCRIPTION, save_galnet
-    from galbase.ml.sersic.measure import calibrate_galnet
+    from galbase.ml.sersic.measure import calibrate_galnet, galnet_domain
     from galbase.ml.sersic.training import galnet_options, load_stamp_set, schedule, train_galnet
 
     galnet_options(mode)
@@ -48,7 +51,7 @@ def train(
     with progress("galnet train", plan.epochs, "epochs") as bar:
         trained = train_galnet(data, mode, preset, seed, epochs, lambda _epoch, _losses: bar.advance())
     calibration = calibrate_galnet(trained, data)
-    save_galnet(out, trained, calibration)
+    save_galnet(out, trained, calibration, galnet_domain(trained, data))
     payload: dict[str, Any] = {
         "out": str(out), "mode": mode, "preset": preset, "n_train": trained.metrics["n"]["train"],
         "validation_loss": trained.metrics["history"]["val_loss"][-1],
@@ -59,13 +62,46 @@ def train(
 
 
 @galnet.command()
+def register(
+    ctx: typer.Context,
+    model: Annotated[Path, typer.Argument(help="Folder of galbase galnet train.")],
+    name: Annotated[str, typer.Option(help="Name of the model in the archive.")],
+    band: Annotated[str, typer.Option(help="Band of the images that it measures.")] = "r",
+    gain: Gain = 6000.0,
+    refine: Annotated[
+        bool | None, typer.Option("--refine/--no-refine", help="Go on to the maximum of the posterior [if improved].")
+    ] = None,
+    config: Annotated[str, typer.Option(help="Preprocessing that keeps the images it measures.")] = "improved",
+    option: Annotated[
+        list[str] | None, typer.Option(help="Changed preprocessing option, key=value; may be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a trained GaLNet a candidate of the archive: galbase refresh fills it, galbase promote lets it serve.
+
+    It measures mag_sersic, re_sersic, n_sersic and q_sersic, with intervals, of images that the preprocessing keeps and
+    that have calibrated fluxes, a pixel scale and the PSF's FWHM.
+
+    Example: galbase galnet register model --name galnet-r --band r
+    """
+    from galbase.ingest.preprocess.config import parse_options, preset
+    from galbase.ml.sersic.archived import register_galnet
+    from galbase.schema.database import connect
+
+    stamps = preset(config).with_options(parse_options(option or []))
+    with connect(ctx.obj) as connection:
+        number = register_galnet(connection, model, name, band=band, gain=gain, refinement=refine, preprocess=stamps)
+    report({"model_id": number, "model": name, "band": band}, as_json)
+
+
+@galnet.command()
 def measure(
     ctx: typer.Context,
     model: Annotated[Path, typer.Argument(help="Folder of galbase galnet train.")],
     release: Annotated[str, typer.Option(help="Release whose images are measured.")],
     out: Annotated[Path, typer.Option(help="File to write: .fits, .vot, .parquet or .csv.")],
     band: Annotated[str, typer.Option(help="Band.")] = "r",
-    gain: Annotated[float, typer.Option(help="Electrons in one nanomaggy, for photon noise.", min=1e-3)] = 6000.0,
+    gain: Gain = 6000.0,
     refine: Annotated[bool, typer.Option(help="Go on to the maximum of the posterior; mode improved only.")] = True,
     limit: Annotated[int | None, typer.Option(help="At most so many images.", min=1)] = None,
     as_json: Json = False,

@@ -24,7 +24,7 @@ from galbase.ml.inference import Inference, infer
 from galbase.ml.metrics import interval_metrics, point_metrics
 from galbase.ml.model_file import SUFFIX, checked_bytes, read_model_file
 from galbase.ml.model_input import find_input, load_input
-from galbase.ml.model_store import NewModel, register_model
+from galbase.ml.model_store import register_model
 from galbase.ml.networks.backbones import load_backbone
 from galbase.ml.networks.build import (
     backbone_of,
@@ -38,6 +38,7 @@ from galbase.ml.networks.build import (
 from galbase.ml.networks.mmlforgalam_fused import FusedNetwork, feature_model
 from galbase.ml.networks.network import Network
 from galbase.ml.photometry import photometry
+from galbase.ml.predictor import NewNetworkModel
 from galbase.ml.recipe import NONE, Recipe, recipe_of_mode
 from galbase.ml.request import TrainingRequest
 from galbase.ml.scaling import LabelScaler
@@ -215,7 +216,7 @@ def run_training(
         },
         **further,
     }
-    model = NewModel(
+    model = NewNetworkModel(
         name=request.name,
         family=request.family,
         mode=request.mode,

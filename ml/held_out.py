@@ -91,8 +91,13 @@ def labelled_sky(connection: psycopg.Connection[Any], model: ModelRecord) -> Lab
     Raises
     ------
     GalbaseError
-        If the training set has changed.
+        If the training set has changed, or the model has none.
     """
+    if model.training_set_id is None:
+        raise GalbaseError(
+            f"model {model.name!r} learned from simulated stamps and has no labelled sky that it could be scored on; "
+            "api.model_card has its losses."
+        )
     row = connection.execute(
         "SELECT name FROM archive.training_set WHERE training_set_id = %s", (model.training_set_id,)
     ).fetchone()

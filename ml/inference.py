@@ -23,7 +23,8 @@ from galbase.ml.uncertainty import N_PASS, dropout_mask
 
 BATCH_SIZE = 64
 Inputs = dict[str, npt.NDArray[np.float32]]
-_LOCK = threading.Lock()
+# Keras traces a model at its first call and does not expect two threads there.
+KERAS_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,7 @@ def _forward(
     rest = {name: batch[name] for name in network.head_inputs}
     seen = {name: batch[name] for name in network.backbone_inputs}
     values, embeddings, passes = [], [], []
-    # Keras traces a model at its first call and does not expect two threads there.
-    with _LOCK:
+    with KERAS_LOCK:
         for element in range(n_turn if "image" in seen else 1):
             shown = {**seen, "image": turned(seen["image"], element)} if element else seen
             feature = _numpy(network.backbone.predict_on_batch(shown))

@@ -9,8 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galbase.ml.model_store import LoadedModel, ModelRecord, build_embedding_index, find_model, load_model
+from galbase.ml.model_store import ModelRecord, build_embedding_index, find_model
 from galbase.ml.prediction_store import STEP, UnitReport, predict_unit
+from galbase.ml.predictor import Predictor, load_predictor
 from galbase.ml.refresh import ModelPlan, RefreshReport, plan, step_named
 from galbase.schema import ledger
 from galbase.schema.cache_folder import cache_folder, make_cache_folder
@@ -231,13 +232,13 @@ def predict_task(
     return predict_unit(connection, unit, model, None if cache is None else Path(cache))
 
 
-def _loaded(url: str, record: ModelRecord) -> LoadedModel:
+def _loaded(url: str, record: ModelRecord) -> Predictor:
     """The model, loaded once a process; a worker serves many tasks."""
     with _LOADING:
         return _load_cached(url, record.name, record.weights_sha256, record.calibration_hash())
 
 
 @lru_cache(maxsize=4)
-def _load_cached(url: str, name: str, weights: str, calibration: str) -> LoadedModel:  # noqa: ARG001 -- the cache's key
+def _load_cached(url: str, name: str, weights: str, calibration: str) -> Predictor:  # noqa: ARG001 -- the cache's key
     with connect_url(url) as connection:
-        return load_model(connection, find_model(connection, name))
+        return load_predictor(connection, find_model(connection, name))

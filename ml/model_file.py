@@ -83,6 +83,11 @@ def write_model_file(connection: psycopg.Connection[Any], name: str, path: Path)
     from safetensors.numpy import load, save
 
     record = find_model(connection, name)
+    if record.training_set_id is None:
+        raise GalbaseError(
+            f"model {name!r} is a GaLNet; the folder that it was registered from holds its weights, and no training "
+            "starts from them."
+        )
     if path.suffix != SUFFIX:
         raise GalbaseError(f"--out {path} does not end in {SUFFIX}; name it so, as `galbase train --weights` expects.")
     row = connection.execute("SELECT metrics FROM archive.model WHERE model_id = %s", (record.model_id,)).fetchone()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,7 @@ import numpy.typing as npt
 from psycopg import sql
 
 from galbase.ingest.preprocess.config import PreprocessConfig
-from galbase.ml.calibration import ConformalBins
 from galbase.ml.domain import Domain
-from galbase.ml.networks.network import Network
-from galbase.ml.recipe import Recipe
-from galbase.ml.scaling import LabelScaler
-from galbase.ml.weights import fill_weights
 from galbase.schema import __version__
 from galbase.schema.errors import GalbaseError, UsageError
 
@@ -34,26 +30,24 @@ CODE_VERSION = f"galbase {__version__}"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-@dataclass(frozen=True)
-class NewModel:
-    """What `register_model` stores.
+@dataclass(frozen=True, kw_only=True)
+class NewModel(ABC):
+    """What `register_model` stores; what its predictions are made with is up to the kinds of models.
 
     Parameters
     ----------
     name, family, mode, preset : str
     options : mapping
-        The family's options.
-    preprocess_config_id, training_set_id : int
+        The family's options, and ``properties`` in the order of the outputs.
+    preprocess_config_id : int
+    training_set_id : int or None
+        None for a model that learned from stamps outside the archive.
     run_id : int or None
         Run that trained it.
     trained_on : str
         ``simulation`` or ``observation``.
     weights : bytes
         Of `weights_to_bytes`.
-    scaler : LabelScaler
-    recipe : Recipe
-    conformal : dict of str to ConformalBins
-        By property.
     domain : Domain
     metrics : mapping
         Scores, curves and baselines, plain values.
@@ -65,15 +59,21 @@ class NewModel:
     preset: str
     options: Mapping[str, Any]
     preprocess_config_id: int
-    training_set_id: int
+    training_set_id: int | None
     run_id: int | None
     trained_on: str
     weights: bytes
-    scaler: LabelScaler
-    recipe: Recipe
-    conformal: Mapping[str, ConformalBins]
     domain: Domain
     metrics: Mapping[str, Any]
+
+    @property
+    @abstractmethod
+    def input_kind(self) -> str:
+        """``image``, ``spectrum`` or ``image+spectrum``."""
+
+    @abstractmethod
+    def calibration(self) -> dict[str, Any]:
+        """What its predictions are made with beside the weights, plain values; ``recipe`` says what it reads."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class ModelRecord:
     preprocess_name : str
         Preset that the preprocessing started from.
     preprocess : PreprocessConfig
-    training_set_id : int
+    training_set_id : int or None
     trained_on, weights_sha256, state : str
     input_kind : str
         ``image``, ``spectrum`` or ``image+spectrum``: what it reads.
@@ -108,7 +108,7 @@ class ModelRecord:
     preprocess_config_id: int
     preprocess_name: str
     preprocess: PreprocessConfig
-    training_set_id: int
+    training_set_id: int | None
     trained_on: str
     weights_sha256: str
     state: str
@@ -120,18 +120,6 @@ class ModelRecord:
         """32 hexadecimal digits of SHA-256 over the calibration; a new one makes stored predictions stale."""
         text = json.dumps(self.calibration, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model ready to predict."""
-
-    record: ModelRecord
-    network: Network
-    scaler: LabelScaler
-    recipe: Recipe
-    conformal: dict[str, ConformalBins]
-    domain: Domain
 
 
 def check_name(connection: psycopg.Connection[Any], name: str) -> None:
@@ -162,9 +150,7 @@ def register_model(connection: psycopg.Connection[Any], model: NewModel) -> int:
     """
     check_name(connection, model.name)
     calibration = {
-        "scaler": model.scaler.to_mapping(),
-        "recipe": model.recipe.to_mapping(),
-        "conformal": {name: bins.to_mapping() for name, bins in model.conformal.items()},
+        **model.calibration(),
         "domain_threshold": model.domain.threshold,
         "embedding_dim": int(model.domain.reference.shape[1]),
     }
@@ -178,7 +164,7 @@ def register_model(connection: psycopg.Connection[Any], model: NewModel) -> int:
             model.name, model.family, model.mode, model.preset, json.dumps(dict(model.options)), CODE_VERSION,
             model.preprocess_config_id, model.training_set_id, model.trained_on, model.run_id,
             hashlib.sha256(model.weights).hexdigest(), json.dumps(dict(model.metrics)), json.dumps(calibration),
-            model.recipe.input_kind,
+            model.input_kind,
         ),
     ).fetchone()  # fmt: skip
     if row is None:
@@ -322,35 +308,35 @@ def _record(row: Sequence[Any]) -> ModelRecord:
     )  # fmt: skip
 
 
-def load_model(connection: psycopg.Connection[Any], record: ModelRecord) -> LoadedModel:
-    """Rebuild a model's network and fill it with its checked weights.
+def read_weights(connection: psycopg.Connection[Any], record: ModelRecord) -> bytes:
+    """A model's weights, checked.
 
     Raises
     ------
     GalbaseError
-        If the weights or the domain are missing, damaged or another network's.
+        If they are missing, damaged or not those that it was registered with.
     """
-    from galbase.ml.networks.build import build
-
     weights = read_artifact(connection, record.model_id, "weights")
     if hashlib.sha256(weights).hexdigest() != record.weights_sha256:
         raise GalbaseError(
             f"the weights of model {record.name!r} are not those it was registered with; they are not loaded. Restore "
             "the database from a dump or train the model again."
         )
-    network = build(record.family, record.preset, record.options)
-    fill_weights(network, weights)
+    return weights
+
+
+def read_domain(connection: psycopg.Connection[Any], record: ModelRecord) -> Domain:
+    """What a model was trained on, as far as it can be told from embeddings and PSFs.
+
+    Raises
+    ------
+    GalbaseError
+        If it is missing or damaged.
+    """
     reference = _bytes_to_arrays(read_artifact(connection, record.model_id, "domain"))["reference"]
-    calibration = record.calibration
-    psf_range = np.array(calibration["domain_psf"]) if "domain_psf" in calibration else None
-    return LoadedModel(
-        record=record,
-        network=network,
-        scaler=LabelScaler.from_mapping(calibration["scaler"]),
-        recipe=Recipe.from_mapping(calibration["recipe"]),
-        conformal={name: ConformalBins.from_mapping(bins) for name, bins in calibration["conformal"].items()},
-        domain=Domain(reference.astype(np.float32), float(calibration["domain_threshold"]), psf_range),
-    )
+    psf = record.calibration.get("domain_psf")
+    threshold = float(record.calibration["domain_threshold"])
+    return Domain(reference.astype(np.float32), threshold, None if psf is None else np.array(psf))
 
 
 def _arrays_to_bytes(arrays: dict[str, npt.NDArray[Any]]) -> bytes:

@@ -11,9 +11,8 @@ import numpy as np
 from psycopg import sql
 
 from galbase.ml.calibration import LEVELS
-from galbase.ml.inference import Inference, infer
-from galbase.ml.model_input import find_input, load_input
-from galbase.ml.model_store import LoadedModel, ModelRecord
+from galbase.ml.model_store import ModelRecord
+from galbase.ml.predictor import Predictions, Predictor
 from galbase.schema.bulk import upsert
 from galbase.schema.flags import PredictionFlag, PreprocessFlag
 from galbase.schema.ledger import StaleUnit, WorkUnit, complete
@@ -94,7 +93,7 @@ def stale_units(connection: psycopg.Connection[Any], model: ModelRecord) -> list
 
 
 def predict_unit(
-    connection: psycopg.Connection[Any], unit: WorkUnit, model: LoadedModel, cache: Path | None = None
+    connection: psycopg.Connection[Any], unit: WorkUnit, model: Predictor, cache: Path | None = None
 ) -> UnitReport:
     """Predict a unit's stale observations and write all of it in one transaction.
 
@@ -104,7 +103,7 @@ def predict_unit(
         Outside a transaction.
     unit : WorkUnit
         Claimed by this worker.
-    model : LoadedModel
+    model : Predictor
     cache : Path, optional
         The archive's cache folder; none when None.
 
@@ -120,19 +119,16 @@ def predict_unit(
         rows = _stale_rows(connection, unit, record)
         wanted = {row.observation_id: row for row in rows if row.kept}
         spectrum_of = {row.observation_id: row.spectrum_observation_id for row in wanted.values()}
-        files = find_input(connection, spectrum_of, record.preprocess_config_id, model.recipe)
-    loaded = load_input(files, record.preprocess, model.recipe, cache)
-    ids, inputs = loaded.observation_id, model.recipe.inputs(loaded.image, loaded.scalar, loaded.spectrum)
-    found = infer(model.network, model.scaler, inputs, ids, record.weights_sha256, model.recipe.n_turn)
-    outside = model.domain.outside(found.embedding, model.recipe.psf(loaded.scalar))
-    flags = [_flag(wanted[each], record, bool(far)) for each, far in zip(ids, outside, strict=True)]
-    chosen = [wanted[each] for each in ids]
+        files = model.find(connection, spectrum_of)
+    found = model.predict(files, cache)
+    chosen = [wanted[each] for each in found.observation_id]
+    flags = [_flag(row, record, bool(far)) for row, far in zip(chosen, found.outside, strict=True)]
     obsolete = [row.observation_id for row in rows if not row.kept]
     with connection.transaction():
         # Predictions last: where the model serves, the first of them takes the turn of all who renew served values,
         # and vectors are slow to write.
         _delete(connection, f"embedding_{record.model_id}", obsolete)
-        _write(connection, model, chosen, found, flags)
+        _write(connection, record, chosen, found, flags)
         _delete(connection, f"prediction_{record.model_id}", obsolete)
         complete(connection, unit, len(chosen) + len(obsolete))
     return UnitReport(len(chosen) + len(obsolete), len(obsolete))
@@ -194,26 +190,26 @@ def _delete(connection: psycopg.Connection[Any], partition: str, observation_ids
 
 def _write(
     connection: psycopg.Connection[Any],
-    model: LoadedModel,
+    record: ModelRecord,
     rows: Sequence[_Row],
-    found: Inference,
+    found: Predictions,
     flags: Sequence[int],
 ) -> None:
     from pgvector import HalfVector
     from pgvector.psycopg import register_vector
 
-    record = model.record
     predictions: list[tuple[Any, ...]] = []
     for k, (name, property_id) in enumerate(record.property_id.items()):
-        quantiles = model.conformal[name].quantiles(found.quantile[:, k])
+        quantiles = found.quantiles[name]
+        spreads = [None] * len(rows) if found.mc_err is None else found.mc_err[:, k].tolist()
         columns = np.column_stack([quantiles[level] for level in LEVELS])
         err = (quantiles["q84"] - quantiles["q16"]) / 2
         for row, flag, value, error, spread, levels in zip(
-            rows, flags, quantiles["q50"], err, found.mc_err[:, k], columns, strict=True
+            rows, flags, quantiles["q50"], err, spreads, columns, strict=True
         ):
             predictions.append((
                 record.model_id, property_id, row.observation_id, row.source_id, float(value), float(error),
-                float(spread), *levels.tolist(), flag, row.wanted_hash,
+                spread, *levels.tolist(), flag, row.wanted_hash,
             ))  # fmt: skip
     usable = [bool(np.isfinite(vector).all()) for vector in found.embedding]
     embeddings = [

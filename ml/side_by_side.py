@@ -110,7 +110,7 @@ def sigma_change(residual: Array, reference: Array, seed: int = 0) -> tuple[floa
 
 def of_one_set(models: Sequence[Scored]) -> list[list[Scored]]:
     """Models grouped by training set, in their order; groups of at least two."""
-    groups: dict[int, list[Scored]] = {}
+    groups: dict[int | None, list[Scored]] = {}
     for each in models:
         groups.setdefault(each[0].training_set_id, []).append(each)
     return [group for group in groups.values() if len(group) > 1]

@@ -151,7 +151,7 @@ def create_training_set(
     if connection.execute("SELECT 1 FROM archive.training_set WHERE name = %s", (name,)).fetchone():
         raise GalbaseError(f"training set {name!r} exists already and is frozen; choose another name.")
     config = config or preset(selection.preprocess)
-    config_id = _config_id(connection, config)
+    config_id = stored_config_id(connection, config)
     found = select_images(connection, selection, config_id, label_origin, names)
     if not found.images:
         raise GalbaseError(_nothing(connection, selection, label_origin))
@@ -279,7 +279,14 @@ def split_counts(connection: psycopg.Connection[Any], training_set_id: int) -> d
     return {name: int(counts.get(name, 0)) for name in (*SPLITS, NO_SPLIT)}
 
 
-def _config_id(connection: psycopg.Connection[Any], config: PreprocessConfig) -> int:
+def stored_config_id(connection: psycopg.Connection[Any], config: PreprocessConfig) -> int:
+    """Number of a preprocessing configuration that images have been judged by.
+
+    Raises
+    ------
+    GalbaseError
+        If it was never used.
+    """
     row = connection.execute(
         "SELECT preprocess_config_id FROM archive.preprocess_config WHERE hash = %s", (config.hash(),)
     ).fetchone()

@@ -13,8 +13,9 @@ class Property:
     ----------
     name : str
         Name in tables, views and commands.
-    unit : str
-        VOUnit; ``'dex'`` is the decimal logarithm of the quantity in the unit that `description` names.
+    unit : str or None
+        VOUnit, None for a pure number; ``'dex'`` is the decimal logarithm of the quantity in the unit that
+        `description` names.
     ucd : str
         UCD1+.
     aperture : str
@@ -45,4 +46,11 @@ PROPERTIES = (
     # Of the spectrum's light, 3830 to 8000 Angstrom observed: MMLforGalAM, section 2.1.1.
     Property("log_age", "'dex'", "time.age", "fibre", "log10 of luminosity-weighted stellar age within 3 arcsec [yr]"),
     Property("mh", "'dex'", "phys.abund.Z", "fibre", "Luminosity-weighted stellar metallicity [M/H] within 3 arcsec"),
+    # Of an image's pixels, by GaLNet; the model says in which band.
+    Property("mag_sersic", "mag", "phot.mag", "model", "Total AB magnitude of the Sersic profile, not dereddened"),
+    Property(
+        "re_sersic", "arcsec", "phys.angSize", "model", "Half-light radius of the Sersic profile along its major axis"
+    ),
+    Property("n_sersic", None, "stat.fit.param", "model", "Sersic index"),
+    Property("q_sersic", None, "src.morph.param", "model", "Axis ratio b/a of the Sersic profile"),
 )

@@ -38,7 +38,7 @@ class ModelCard:
     family: str
     mode: str
     preset: str
-    training_set: str
+    training_set: str | None
     label_origin: str
     trained_on: str
     properties: tuple[str, ...]
@@ -105,7 +105,8 @@ def data_model_page(
         ("model", "method", "properties", "training set", "labels", "trained on", "weights (SHA-256)"),
         (
             (
-                card.name, f"{card.family}, {card.mode}, {card.preset}", ", ".join(card.properties), card.training_set,
+                card.name, f"{card.family}, {card.mode}, {card.preset}", ", ".join(card.properties),
+                card.training_set or "simulated stamps",
                 card.label_origin, card.trained_on, card.weights_sha256,
             )
             for card in models

@@ -12,6 +12,7 @@ from galbase.schema.errors import GalbaseError
 from galbase.sql.api_objects import ApiObject, api_objects
 from galbase.sql.column_comments import describe_columns
 from galbase.sql.dependents import Dependent, definition, hanging_on, make_again, save
+from galbase.sql.property_comments import property_comments
 
 if TYPE_CHECKING:
     import psycopg
@@ -40,10 +41,10 @@ class InstallReport:
 
 
 def sql_files() -> list[tuple[str, str]]:
-    """Names and texts of ``api/*.sql``, in the order in which they are run."""
+    """Names and texts of ``api/*.sql`` and of the properties' comments, in the order in which they are run."""
     folder = files("galbase.sql") / "api"
-    found = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name)
-    return [(item.name, item.read_text(encoding="utf-8")) for item in found]
+    found = [(item.name, item.read_text(encoding="utf-8")) for item in folder.iterdir() if item.name.endswith(".sql")]
+    return sorted([*found, ("151_property_comments", property_comments())])
 
 
 def install(

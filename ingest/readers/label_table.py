@@ -127,15 +127,24 @@ def _base_unit(description: str) -> str | None:
     return found[1] if found else None
 
 
+_UNIT = {prop.name: prop.unit for prop in PROPERTIES}
 # Unit of the quantity whose logarithm a property is; None for a ratio.
 _BASE = {prop.name: _base_unit(prop.description) for prop in PROPERTIES}
 
 
 def _check_unit(prop: str, column: FileColumn, name: str) -> None:
-    """Refuse a column whose unit says that it is not the logarithm that the property is."""
+    """Refuse a column whose unit says that it is not what the property is, mostly a logarithm."""
     from astropy import units
 
     text = (column.unit or "").strip()
+    unit = _UNIT[prop]
+    if unit != "'dex'":
+        if text and vounit(text) != unit:
+            raise GalbaseError(
+                f"{name}: column {column.name!r} is in {text!r}, but property {prop} is in {unit or 'no unit'}; "
+                "convert the column, or leave it out of the file."
+            )
+        return
     # `dex`, no unit, and the logarithm of the property's unit in the notations of astropy and the CDS.
     if text.strip("'") in ("", "dex", "-", "---"):
         return

@@ -1,10 +1,14 @@
-"""A trained GaLNet as two plain files: weights as safetensors, everything else as JSON."""
+"""A trained GaLNet as plain files: weights and domain as safetensors, everything else as JSON."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from galbase.ml.domain import Domain
 from galbase.ml.networks.build import build
 from galbase.ml.scaling import LabelScaler
 from galbase.ml.sersic.measure import GalnetCalibration
@@ -12,12 +16,19 @@ from galbase.ml.sersic.training import TrainedGalnet
 from galbase.ml.weights import fill_weights, weights_to_bytes
 from galbase.schema.errors import GalbaseError
 
-WEIGHTS, DESCRIPTION = "weights.safetensors", "galnet.json"
+WEIGHTS, DOMAIN, DESCRIPTION = "weights.safetensors", "domain.safetensors", "galnet.json"
 
 
-def save_galnet(folder: Path, trained: TrainedGalnet, calibration: GalnetCalibration) -> None:
-    """Write a model; the description last, so that a folder with one is whole."""
+def save_galnet(
+    folder: Path, trained: TrainedGalnet, calibration: GalnetCalibration, domain: Domain | None = None
+) -> None:
+    """Write a model; the description last, so that a folder with one is whole.
+
+    Without a domain it can measure, and cannot become a model of an archive.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    if domain is not None:
+        save_file({"reference": domain.reference, "threshold": np.array([domain.threshold])}, folder / DOMAIN)
     (folder / WEIGHTS).write_bytes(weights_to_bytes(trained.network))
     record = {
         "mode": trained.mode,
@@ -46,3 +57,17 @@ def load_galnet(folder: Path) -> tuple[TrainedGalnet, GalnetCalibration]:
     scaler = LabelScaler.from_mapping(record["scaler"])
     trained = TrainedGalnet(network, scaler, record["mode"], record["preset"], record["options"], record["metrics"])
     return trained, GalnetCalibration.from_mapping(record["calibration"])
+
+
+def load_domain(folder: Path) -> Domain:
+    """Read the domain of a model that `save_galnet` wrote.
+
+    Raises
+    ------
+    GalbaseError
+        If the folder holds none.
+    """
+    if not (folder / DOMAIN).is_file():
+        raise GalbaseError(f"{folder} holds no {DOMAIN}: the model was trained without; train it with this version.")
+    arrays = load_file(folder / DOMAIN)
+    return Domain(arrays["reference"], float(arrays["threshold"][0]))

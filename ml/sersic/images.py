@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,12 +48,36 @@ class ImageOfBand:
 
 @dataclass(frozen=True, eq=False)
 class StampsOfImages:
-    """Stamps of n images: image (n, 61, 61), psf (n, 25, 25) float32, sky_sigma (n,) float64 [nanomaggy]."""
+    """Stamps of n images.
+
+    Attributes
+    ----------
+    images : list of ImageOfBand
+    image : (n, 61, 61) float32
+        Nanomaggies a pixel.
+    psf : (n, 25, 25) float32
+    sky_sigma : (n,) float64
+        Noise a pixel [nanomaggy].
+    missing : (n,) bool
+        Whether pixels are missing, which are 0 here, or all are equal.
+    """
 
     images: list[ImageOfBand]
     image: Float32
     psf: Float32
     sky_sigma: npt.NDArray[np.float64]
+    missing: npt.NDArray[np.bool_]
+
+
+_IMAGES = (
+    "SELECT o.observation_id, o.source_id, s.ra, s.dec, d.path, f.path, f.format, o.row_index, "
+    "array_position(i.bands, %(band)s) - 1, i.pixel_scale_arcsec, "
+    "i.psf_fwhm_arcsec[array_position(i.bands, %(band)s)]::float8, i.is_display, i.width, i.height "
+    "FROM archive.observation o JOIN archive.image i USING (observation_id) "
+    "JOIN archive.data_release r ON r.release_id = o.release_id "
+    "JOIN archive.data_file f ON f.data_file_id = o.data_file_id JOIN archive.data_root d USING (data_root_id) "
+    "LEFT JOIN archive.source s ON s.source_id = o.source_id "
+)
 
 
 def usable_images(
@@ -67,18 +91,26 @@ def usable_images(
         If the release has no images.
     """
     rows = connection.execute(
-        "SELECT o.observation_id, o.source_id, s.ra, s.dec, d.path, f.path, f.format, o.row_index, "
-        "array_position(i.bands, %(band)s) - 1, i.pixel_scale_arcsec, "
-        "i.psf_fwhm_arcsec[array_position(i.bands, %(band)s)]::float8, i.is_display, i.width, i.height "
-        "FROM archive.observation o JOIN archive.image i USING (observation_id) "
-        "JOIN archive.data_release r ON r.release_id = o.release_id "
-        "JOIN archive.data_file f ON f.data_file_id = o.data_file_id JOIN archive.data_root d USING (data_root_id) "
-        "LEFT JOIN archive.source s ON s.source_id = o.source_id "
-        "WHERE r.release = %(release)s ORDER BY f.data_file_id, o.row_index LIMIT %(limit)s",
+        _IMAGES + "WHERE r.release = %(release)s ORDER BY f.data_file_id, o.row_index LIMIT %(limit)s",
         {"band": band, "release": release, "limit": limit},
     ).fetchall()
     if not rows:
         raise GalbaseError(f"release {release!r} has no images; `galbase release list` shows what there is.")
+    return _usable(rows)
+
+
+def images_named(
+    connection: psycopg.Connection[Any], observation_id: Sequence[int], band: str
+) -> tuple[list[ImageOfBand], Counter[str]]:
+    """Of some images those that GaLNet can be shown, in order of file and row, and why others are left out."""
+    rows = connection.execute(
+        _IMAGES + "WHERE o.observation_id = ANY(%(ids)s) ORDER BY f.data_file_id, o.row_index",
+        {"band": band, "ids": list(observation_id)},
+    ).fetchall()
+    return _usable(rows)
+
+
+def _usable(rows: Sequence[tuple[Any, ...]]) -> tuple[list[ImageOfBand], Counter[str]]:
     found: list[ImageOfBand] = []
     left_out: Counter[str] = Counter()
     for observation, source, ra, dec, root, path, fmt, row, plane, scale, fwhm, is_display, width, height in rows:
@@ -102,21 +134,32 @@ def _unusable(plane: int | None, scale: float | None, fwhm: float | None, is_dis
     return f"smaller than {STAMP_PX} px" if side < STAMP_PX else None
 
 
-def stamps_of_images(images: list[ImageOfBand], left_out: Counter[str]) -> Iterator[StampsOfImages]:
-    """Read stamps in blocks; those that are not finite in their middle 61x61 px are left out and counted."""
+def stamps_of_images(images: list[ImageOfBand], left_out: Counter[str] | None) -> Iterator[StampsOfImages]:
+    """Read stamps in blocks.
+
+    Parameters
+    ----------
+    images : list of ImageOfBand
+    left_out : Counter or None
+        Counts the images that are left out because pixels of their middle 61x61 are missing or all are equal. None to
+        leave none out: a missing pixel is then shown as empty sky, and `StampsOfImages.missing` is set.
+    """
     for first in range(0, len(images), _BLOCK):
-        kept, pixels = [], []
+        kept, pixels, missing = [], [], []
         for each in images[first : first + _BLOCK]:
             plane = read_cutouts(each.path, each.format, each.row_index, each.row_index + 1).pixels[0, ..., each.plane]
             stamp = middle(plane)
-            if np.isfinite(stamp).all() and np.ptp(stamp) > 0:
-                kept.append(each)
-                pixels.append(stamp)
-            else:
+            lacks = not np.isfinite(stamp).all() or np.ptp(stamp) == 0
+            if lacks and left_out is not None:
                 left_out["missing pixels"] += 1
+                continue
+            kept.append(each)
+            pixels.append(np.nan_to_num(stamp, nan=0.0, posinf=0.0, neginf=0.0))
+            missing.append(lacks)
         if kept:
             sigma = np.array([sky_noise(stamp) for stamp in pixels])
-            yield StampsOfImages(kept, np.stack(pixels), np.stack([psf_of(each) for each in kept]), sigma)
+            psf = np.stack([psf_of(each) for each in kept])
+            yield StampsOfImages(kept, np.stack(pixels), psf, sigma, np.array(missing))
 
 
 def middle(plane: npt.NDArray[np.floating]) -> Float32:

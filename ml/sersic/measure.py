@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from galbase.ml.domain import Domain, evenly_spaced
+from galbase.ml.inference import normalised
 from galbase.ml.sersic.calibration import N_BIN, ScaledIntervals, best_weight, covariance_scale
 from galbase.ml.sersic.least_squares import reduced_chi2
 from galbase.ml.sersic.model import StampModel
@@ -103,6 +105,16 @@ def predict(
 ) -> Predicted:
     """The network's distributions; arguments as of `predict_vectors`."""
     return predict_vectors(trained.network, trained.scaler, trained.mode, image, psf, sky_sigma, instrument.zero_point)
+
+
+def galnet_domain(trained: TrainedGalnet, data: StampSet) -> Domain:
+    """What the network was trained on: embeddings of its training stamps, and of those that it is calibrated on."""
+    noise = np.asarray(data.stamps.column["sky_sigma"], np.float64)
+    train, held = (
+        predict(trained, data.stamps.image[rows], data.stamps.psf[rows], noise[rows], data.instrument).embedding
+        for rows in (evenly_spaced(data.rows("train")), data.rows("validation")[1::2])
+    )
+    return Domain.fit(normalised(train), normalised(held))
 
 
 def refined_vectors(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from galbase.ml.inference import KERAS_LOCK
 from galbase.ml.networks.gaussian import split_output
 from galbase.ml.networks.network import Network
 from galbase.ml.scaling import LabelScaler
@@ -66,9 +67,10 @@ def predict_vectors(
             name: np.concatenate([value, np.zeros((BATCH_SIZE - n, *value.shape[1:]), value.dtype)])
             for name, value in inputs.items()
         }
-        feature = network.backbone.predict_on_batch({name: padded[name] for name in network.backbone_inputs})
         rest = {name: padded[name] for name in network.head_inputs}
-        output, embedding = network.head.predict_on_batch({"feature": feature, **rest})
+        with KERAS_LOCK:
+            feature = network.backbone.predict_on_batch({name: padded[name] for name in network.backbone_inputs})
+            output, embedding = network.head.predict_on_batch({"feature": feature, **rest})
         outputs.append(np.asarray(output)[:n])
         embeddings.append(np.asarray(embedding)[:n])
     output = np.concatenate(outputs)

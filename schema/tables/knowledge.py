@@ -186,7 +186,9 @@ model = sa.Table(
         "Preprocessing of its stamps",
         nullable=False,
     ),
-    reference("training_set_id", "training_set.training_set_id", "Training set", nullable=False),
+    reference(
+        "training_set_id", "training_set.training_set_id", "Training set; NULL for a model of simulated Sersic stamps"
+    ),
     column("trained_on", sa.Text, doc="simulation or observation", nullable=False),
     column(
         "input_kind",

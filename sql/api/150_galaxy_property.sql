@@ -51,7 +51,23 @@ SELECT
     r7.err AS log_age_ref_err, r7.origin AS log_age_ref_origin, g.mh, p8.err AS mh_err, p8.q025 AS mh_q025,
     p8.q05 AS mh_q05, p8.q16 AS mh_q16, p8.q50 AS mh_q50, p8.q84 AS mh_q84, p8.q95 AS mh_q95, p8.q975 AS mh_q975,
     p8.flag AS mh_flag, m8.name AS mh_model, p8.source_id AS mh_source_id, r8.value AS mh_ref, r8.err AS mh_ref_err,
-    r8.origin AS mh_ref_origin
+    r8.origin AS mh_ref_origin, g.mag_sersic, p9.err AS mag_sersic_err, p9.q025 AS mag_sersic_q025,
+    p9.q05 AS mag_sersic_q05, p9.q16 AS mag_sersic_q16, p9.q50 AS mag_sersic_q50, p9.q84 AS mag_sersic_q84,
+    p9.q95 AS mag_sersic_q95, p9.q975 AS mag_sersic_q975, p9.flag AS mag_sersic_flag, m9.name AS mag_sersic_model,
+    p9.source_id AS mag_sersic_source_id, r9.value AS mag_sersic_ref, r9.err AS mag_sersic_ref_err,
+    r9.origin AS mag_sersic_ref_origin, g.re_sersic, p10.err AS re_sersic_err, p10.q025 AS re_sersic_q025,
+    p10.q05 AS re_sersic_q05, p10.q16 AS re_sersic_q16, p10.q50 AS re_sersic_q50, p10.q84 AS re_sersic_q84,
+    p10.q95 AS re_sersic_q95, p10.q975 AS re_sersic_q975, p10.flag AS re_sersic_flag, m10.name AS re_sersic_model,
+    p10.source_id AS re_sersic_source_id, r10.value AS re_sersic_ref, r10.err AS re_sersic_ref_err,
+    r10.origin AS re_sersic_ref_origin, g.n_sersic, p11.err AS n_sersic_err, p11.q025 AS n_sersic_q025,
+    p11.q05 AS n_sersic_q05, p11.q16 AS n_sersic_q16, p11.q50 AS n_sersic_q50, p11.q84 AS n_sersic_q84,
+    p11.q95 AS n_sersic_q95, p11.q975 AS n_sersic_q975, p11.flag AS n_sersic_flag, m11.name AS n_sersic_model,
+    p11.source_id AS n_sersic_source_id, r11.value AS n_sersic_ref, r11.err AS n_sersic_ref_err,
+    r11.origin AS n_sersic_ref_origin, g.q_sersic, p12.err AS q_sersic_err, p12.q025 AS q_sersic_q025,
+    p12.q05 AS q_sersic_q05, p12.q16 AS q_sersic_q16, p12.q50 AS q_sersic_q50, p12.q84 AS q_sersic_q84,
+    p12.q95 AS q_sersic_q95, p12.q975 AS q_sersic_q975, p12.flag AS q_sersic_flag, m12.name AS q_sersic_model,
+    p12.source_id AS q_sersic_source_id, r12.value AS q_sersic_ref, r12.err AS q_sersic_ref_err,
+    r12.origin AS q_sersic_ref_origin
 FROM archive.galaxy g
 LEFT JOIN LATERAL (SELECT DISTINCT ON (v.galaxy_id) v.* FROM api.galaxy_redshift v
                    WHERE v.galaxy_id = g.galaxy_id) z ON z.galaxy_id = g.galaxy_id
@@ -90,7 +106,23 @@ LEFT JOIN LATERAL (SELECT DISTINCT ON (v.galaxy_id) v.* FROM api.reference_label
 LEFT JOIN archive.served_mh p8 ON p8.galaxy_id = g.galaxy_id
 LEFT JOIN archive.model m8 ON m8.model_id = p8.model_id
 LEFT JOIN LATERAL (SELECT DISTINCT ON (v.galaxy_id) v.* FROM api.reference_label('mh') v
-                   WHERE v.galaxy_id = g.galaxy_id) r8 ON r8.galaxy_id = g.galaxy_id;
+                   WHERE v.galaxy_id = g.galaxy_id) r8 ON r8.galaxy_id = g.galaxy_id
+LEFT JOIN archive.served_mag_sersic p9 ON p9.galaxy_id = g.galaxy_id
+LEFT JOIN archive.model m9 ON m9.model_id = p9.model_id
+LEFT JOIN LATERAL (SELECT DISTINCT ON (v.galaxy_id) v.* FROM api.reference_label('mag_sersic') v
+                   WHERE v.galaxy_id = g.galaxy_id) r9 ON r9.galaxy_id = g.galaxy_id
+LEFT JOIN archive.served_re_sersic p10 ON p10.galaxy_id = g.galaxy_id
+LEFT JOIN archive.model m10 ON m10.model_id = p10.model_id
+LEFT JOIN LATERAL (SELECT DISTINCT ON (v.galaxy_id) v.* FROM api.reference_label('re_sersic') v
+                   WHERE v.galaxy_id = g.galaxy_id) r10 ON r10.galaxy_id = g.galaxy_id
+LEFT JOIN archive.served_n_sersic p11 ON p11.galaxy_id = g.galaxy_id
+LEFT JOIN archive.model m11 ON m11.model_id = p11.model_id
+LEFT JOIN LATERAL (SELECT DISTINCT ON (v.galaxy_id) v.* FROM api.reference_label('n_sersic') v
+                   WHERE v.galaxy_id = g.galaxy_id) r11 ON r11.galaxy_id = g.galaxy_id
+LEFT JOIN archive.served_q_sersic p12 ON p12.galaxy_id = g.galaxy_id
+LEFT JOIN archive.model m12 ON m12.model_id = p12.model_id
+LEFT JOIN LATERAL (SELECT DISTINCT ON (v.galaxy_id) v.* FROM api.reference_label('q_sersic') v
+                   WHERE v.galaxy_id = g.galaxy_id) r12 ON r12.galaxy_id = g.galaxy_id;
 COMMENT ON VIEW api.galaxy_property IS
     'One row a galaxy: survey columns, AB magnitudes, labels (_ref), and what the served models predict, with intervals. '
     'A value of a model trained on simulations is NULL for an image that is not simulated; api.prediction_all has it.';
@@ -163,232 +195,3 @@ COMMENT ON COLUMN api.galaxy_property.preprocess_flag IS
     'Bits of registry ''preprocess'' in flag_definition [ucd: meta.code.qual]';
 COMMENT ON COLUMN api.galaxy_property.preprocess_flags IS
     'Names of the bits set in preprocess_flag [ucd: meta.code.qual]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_fib IS
-    'Predicted log10 of stellar mass within 3 arcsec [solMass] [unit: ''dex''] [ucd: phys.mass]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_err IS
-    'One sigma of log_mstar_fib: half its calibrated 68 % interval [unit: ''dex''] [ucd: stat.error;phys.mass]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_q025 IS
-    '2.5 % quantile of log_mstar_fib, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_q05 IS
-    '5 % quantile of log_mstar_fib, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_q16 IS
-    '16 % quantile of log_mstar_fib, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_q50 IS
-    '50 % quantile of log_mstar_fib, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_q84 IS
-    '84 % quantile of log_mstar_fib, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_q95 IS
-    '95 % quantile of log_mstar_fib, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_q975 IS
-    '97.5 % quantile of log_mstar_fib, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_flag IS
-    'Flag of log_mstar_fib, bits of registry ''prediction'' in flag_definition [ucd: meta.code.qual]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_model IS 'Model that predicted log_mstar_fib [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_source_id IS
-    'Member whose image or spectrum log_mstar_fib was read from [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_ref IS
-    'Label: log10 of stellar mass within 3 arcsec [solMass] [unit: ''dex''] [ucd: phys.mass]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_ref_err IS
-    'One sigma of log_mstar_fib_ref [unit: ''dex''] [ucd: stat.error;phys.mass]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_fib_ref_origin IS
-    'Catalogue or method of log_mstar_fib_ref [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_tot IS
-    'Predicted log10 of total stellar mass [solMass] [unit: ''dex''] [ucd: phys.mass]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_err IS
-    'One sigma of log_mstar_tot: half its calibrated 68 % interval [unit: ''dex''] [ucd: stat.error;phys.mass]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_q025 IS
-    '2.5 % quantile of log_mstar_tot, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_q05 IS
-    '5 % quantile of log_mstar_tot, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_q16 IS
-    '16 % quantile of log_mstar_tot, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_q50 IS
-    '50 % quantile of log_mstar_tot, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_q84 IS
-    '84 % quantile of log_mstar_tot, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_q95 IS
-    '95 % quantile of log_mstar_tot, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_q975 IS
-    '97.5 % quantile of log_mstar_tot, calibrated [unit: ''dex''] [ucd: phys.mass;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_flag IS
-    'Flag of log_mstar_tot, bits of registry ''prediction'' in flag_definition [ucd: meta.code.qual]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_model IS 'Model that predicted log_mstar_tot [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_source_id IS
-    'Member whose image or spectrum log_mstar_tot was read from [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_ref IS
-    'Label: log10 of total stellar mass [solMass] [unit: ''dex''] [ucd: phys.mass]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_ref_err IS
-    'One sigma of log_mstar_tot_ref [unit: ''dex''] [ucd: stat.error;phys.mass]';
-COMMENT ON COLUMN api.galaxy_property.log_mstar_tot_ref_origin IS
-    'Catalogue or method of log_mstar_tot_ref [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib IS
-    'Predicted log10 of specific star formation rate within 3 arcsec [1/yr] [unit: ''dex''] [ucd: phys.SFR]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_err IS
-    'One sigma of log_ssfr_fib: half its calibrated 68 % interval [unit: ''dex''] [ucd: stat.error;phys.SFR]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_q025 IS
-    '2.5 % quantile of log_ssfr_fib, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_q05 IS
-    '5 % quantile of log_ssfr_fib, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_q16 IS
-    '16 % quantile of log_ssfr_fib, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_q50 IS
-    '50 % quantile of log_ssfr_fib, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_q84 IS
-    '84 % quantile of log_ssfr_fib, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_q95 IS
-    '95 % quantile of log_ssfr_fib, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_q975 IS
-    '97.5 % quantile of log_ssfr_fib, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_flag IS
-    'Flag of log_ssfr_fib, bits of registry ''prediction'' in flag_definition [ucd: meta.code.qual]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_model IS 'Model that predicted log_ssfr_fib [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_source_id IS
-    'Member whose image or spectrum log_ssfr_fib was read from [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_ref IS
-    'Label: log10 of specific star formation rate within 3 arcsec [1/yr] [unit: ''dex''] [ucd: phys.SFR]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_ref_err IS
-    'One sigma of log_ssfr_fib_ref [unit: ''dex''] [ucd: stat.error;phys.SFR]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_fib_ref_origin IS
-    'Catalogue or method of log_ssfr_fib_ref [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot IS
-    'Predicted log10 of total specific star formation rate [1/yr] [unit: ''dex''] [ucd: phys.SFR]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_err IS
-    'One sigma of log_ssfr_tot: half its calibrated 68 % interval [unit: ''dex''] [ucd: stat.error;phys.SFR]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_q025 IS
-    '2.5 % quantile of log_ssfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_q05 IS
-    '5 % quantile of log_ssfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_q16 IS
-    '16 % quantile of log_ssfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_q50 IS
-    '50 % quantile of log_ssfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_q84 IS
-    '84 % quantile of log_ssfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_q95 IS
-    '95 % quantile of log_ssfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_q975 IS
-    '97.5 % quantile of log_ssfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_flag IS
-    'Flag of log_ssfr_tot, bits of registry ''prediction'' in flag_definition [ucd: meta.code.qual]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_model IS 'Model that predicted log_ssfr_tot [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_source_id IS
-    'Member whose image or spectrum log_ssfr_tot was read from [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_ref IS
-    'Label: log10 of total specific star formation rate [1/yr] [unit: ''dex''] [ucd: phys.SFR]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_ref_err IS
-    'One sigma of log_ssfr_tot_ref [unit: ''dex''] [ucd: stat.error;phys.SFR]';
-COMMENT ON COLUMN api.galaxy_property.log_ssfr_tot_ref_origin IS
-    'Catalogue or method of log_ssfr_tot_ref [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_sfr_tot IS
-    'Predicted log10 of total star formation rate [solMass/yr] [unit: ''dex''] [ucd: phys.SFR]';
-COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_err IS
-    'One sigma of log_sfr_tot: half its calibrated 68 % interval [unit: ''dex''] [ucd: stat.error;phys.SFR]';
-COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_q025 IS
-    '2.5 % quantile of log_sfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_q05 IS
-    '5 % quantile of log_sfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_q16 IS
-    '16 % quantile of log_sfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_q50 IS
-    '50 % quantile of log_sfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_q84 IS
-    '84 % quantile of log_sfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_q95 IS
-    '95 % quantile of log_sfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_q975 IS
-    '97.5 % quantile of log_sfr_tot, calibrated [unit: ''dex''] [ucd: phys.SFR;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_flag IS
-    'Flag of log_sfr_tot, bits of registry ''prediction'' in flag_definition [ucd: meta.code.qual]';
-COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_model IS 'Model that predicted log_sfr_tot [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_source_id IS
-    'Member whose image or spectrum log_sfr_tot was read from [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_ref IS
-    'Label: log10 of total star formation rate [solMass/yr] [unit: ''dex''] [ucd: phys.SFR]';
-COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_ref_err IS
-    'One sigma of log_sfr_tot_ref [unit: ''dex''] [ucd: stat.error;phys.SFR]';
-COMMENT ON COLUMN api.galaxy_property.log_sfr_tot_ref_origin IS
-    'Catalogue or method of log_sfr_tot_ref [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.oh12 IS
-    'Predicted 12 + log10(O/H), Tremonti et al. 2004 scale [unit: ''dex''] [ucd: phys.abund.Z]';
-COMMENT ON COLUMN api.galaxy_property.oh12_err IS
-    'One sigma of oh12: half its calibrated 68 % interval [unit: ''dex''] [ucd: stat.error;phys.abund.Z]';
-COMMENT ON COLUMN api.galaxy_property.oh12_q025 IS
-    '2.5 % quantile of oh12, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.oh12_q05 IS
-    '5 % quantile of oh12, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.oh12_q16 IS
-    '16 % quantile of oh12, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.oh12_q50 IS
-    '50 % quantile of oh12, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.oh12_q84 IS
-    '84 % quantile of oh12, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.oh12_q95 IS
-    '95 % quantile of oh12, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.oh12_q975 IS
-    '97.5 % quantile of oh12, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.oh12_flag IS
-    'Flag of oh12, bits of registry ''prediction'' in flag_definition [ucd: meta.code.qual]';
-COMMENT ON COLUMN api.galaxy_property.oh12_model IS 'Model that predicted oh12 [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.oh12_source_id IS
-    'Member whose image or spectrum oh12 was read from [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.oh12_ref IS
-    'Label: 12 + log10(O/H), Tremonti et al. 2004 scale [unit: ''dex''] [ucd: phys.abund.Z]';
-COMMENT ON COLUMN api.galaxy_property.oh12_ref_err IS
-    'One sigma of oh12_ref [unit: ''dex''] [ucd: stat.error;phys.abund.Z]';
-COMMENT ON COLUMN api.galaxy_property.oh12_ref_origin IS 'Catalogue or method of oh12_ref [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_age IS
-    'Predicted log10 of luminosity-weighted stellar age within 3 arcsec [yr] [unit: ''dex''] [ucd: time.age]';
-COMMENT ON COLUMN api.galaxy_property.log_age_err IS
-    'One sigma of log_age: half its calibrated 68 % interval [unit: ''dex''] [ucd: stat.error;time.age]';
-COMMENT ON COLUMN api.galaxy_property.log_age_q025 IS
-    '2.5 % quantile of log_age, calibrated [unit: ''dex''] [ucd: time.age;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_age_q05 IS
-    '5 % quantile of log_age, calibrated [unit: ''dex''] [ucd: time.age;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_age_q16 IS
-    '16 % quantile of log_age, calibrated [unit: ''dex''] [ucd: time.age;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_age_q50 IS
-    '50 % quantile of log_age, calibrated [unit: ''dex''] [ucd: time.age;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_age_q84 IS
-    '84 % quantile of log_age, calibrated [unit: ''dex''] [ucd: time.age;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_age_q95 IS
-    '95 % quantile of log_age, calibrated [unit: ''dex''] [ucd: time.age;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_age_q975 IS
-    '97.5 % quantile of log_age, calibrated [unit: ''dex''] [ucd: time.age;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.log_age_flag IS
-    'Flag of log_age, bits of registry ''prediction'' in flag_definition [ucd: meta.code.qual]';
-COMMENT ON COLUMN api.galaxy_property.log_age_model IS 'Model that predicted log_age [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_age_source_id IS
-    'Member whose image or spectrum log_age was read from [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.log_age_ref IS
-    'Label: log10 of luminosity-weighted stellar age within 3 arcsec [yr] [unit: ''dex''] [ucd: time.age]';
-COMMENT ON COLUMN api.galaxy_property.log_age_ref_err IS
-    'One sigma of log_age_ref [unit: ''dex''] [ucd: stat.error;time.age]';
-COMMENT ON COLUMN api.galaxy_property.log_age_ref_origin IS 'Catalogue or method of log_age_ref [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.mh IS
-    'Predicted luminosity-weighted stellar metallicity [M/H] within 3 arcsec [unit: ''dex''] [ucd: phys.abund.Z]';
-COMMENT ON COLUMN api.galaxy_property.mh_err IS
-    'One sigma of mh: half its calibrated 68 % interval [unit: ''dex''] [ucd: stat.error;phys.abund.Z]';
-COMMENT ON COLUMN api.galaxy_property.mh_q025 IS
-    '2.5 % quantile of mh, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.mh_q05 IS
-    '5 % quantile of mh, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.mh_q16 IS
-    '16 % quantile of mh, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.mh_q50 IS
-    '50 % quantile of mh, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.mh_q84 IS
-    '84 % quantile of mh, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.mh_q95 IS
-    '95 % quantile of mh, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.mh_q975 IS
-    '97.5 % quantile of mh, calibrated [unit: ''dex''] [ucd: phys.abund.Z;stat.value]';
-COMMENT ON COLUMN api.galaxy_property.mh_flag IS
-    'Flag of mh, bits of registry ''prediction'' in flag_definition [ucd: meta.code.qual]';
-COMMENT ON COLUMN api.galaxy_property.mh_model IS 'Model that predicted mh [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.mh_source_id IS
-    'Member whose image or spectrum mh was read from [ucd: meta.id]';
-COMMENT ON COLUMN api.galaxy_property.mh_ref IS
-    'Label: luminosity-weighted stellar metallicity [M/H] within 3 arcsec [unit: ''dex''] [ucd: phys.abund.Z]';
-COMMENT ON COLUMN api.galaxy_property.mh_ref_err IS
-    'One sigma of mh_ref [unit: ''dex''] [ucd: stat.error;phys.abund.Z]';
-COMMENT ON COLUMN api.galaxy_property.mh_ref_origin IS 'Catalogue or method of mh_ref [ucd: meta.id]';

@@ -28,21 +28,34 @@ COMMENT ON COLUMN api.spectrum_input.content_hash IS 'Its file''s hash, its row 
 COMMENT ON COLUMN api.spectrum_input.changed_at IS 'When it was last written [ucd: time]';
 
 -- Networks of some bands name them in their recipe; those whose scalars are of kind `growth` read the widths of the PSF.
-CREATE OR REPLACE FUNCTION api.image_input(calibration jsonb, bands text[], psf_fwhm_arcsec real[])
-RETURNS TABLE (has_bands boolean, psf text, psf_missing boolean)
+-- GaLNet (kind `sersic`) needs calibrated pixels, enough of them, and its band's PSF within what it was trained on.
+CREATE OR REPLACE FUNCTION api.image_input(
+    calibration jsonb, bands text[], psf_fwhm_arcsec real[], pixel_scale_arcsec double precision, is_display boolean,
+    side_px integer)
+RETURNS TABLE (is_usable boolean, psf text, psf_missing boolean)
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT image_input.calibration #> '{recipe,bands}' IS NULL
-               OR image_input.bands @> ARRAY(SELECT jsonb_array_elements_text(image_input.calibration #> '{recipe,bands}')),
-           CASE WHEN r.reads THEN ' psf ' || coalesce(array_to_string(image_input.psf_fwhm_arcsec, ',', '?'), '') ELSE '' END,
+    SELECT (image_input.calibration #> '{recipe,bands}' IS NULL
+            OR image_input.bands @> ARRAY(SELECT jsonb_array_elements_text(image_input.calibration #> '{recipe,bands}')))
+           AND (NOT r.measures
+                OR NOT image_input.is_display
+                   AND image_input.side_px >= (image_input.calibration #>> '{recipe,least_px}')::integer
+                   AND image_input.psf_fwhm_arcsec[
+                           array_position(image_input.bands, image_input.calibration #>> '{recipe,bands,0}')]
+                       / image_input.pixel_scale_arcsec
+                       BETWEEN (image_input.calibration #>> '{recipe,psf_fwhm_px,0}')::float8
+                           AND (image_input.calibration #>> '{recipe,psf_fwhm_px,1}')::float8) IS TRUE,
+           CASE WHEN r.reads OR r.measures
+                THEN ' psf ' || coalesce(array_to_string(image_input.psf_fwhm_arcsec, ',', '?'), '') ELSE '' END,
            r.reads AND (image_input.psf_fwhm_arcsec IS NULL
                         OR num_nonnulls(array_position(image_input.psf_fwhm_arcsec, NULL::real),
                                         array_position(image_input.psf_fwhm_arcsec, 'NaN'::real)) > 0)
-    FROM (VALUES (coalesce(image_input.calibration #>> '{recipe,scalars}' = 'growth', false))) r (reads);
+    FROM (VALUES (coalesce(image_input.calibration #>> '{recipe,scalars}' = 'growth', false),
+                  coalesce(image_input.calibration #>> '{recipe,kind}' = 'sersic', false))) r (reads, measures);
 END;
-COMMENT ON FUNCTION api.image_input(jsonb, text[], real[]) IS
-'What a model reads of an image beside its pixels, from its calibration and the image''s bands and PSF.
-has_bands: Whether the image has the bands that it reads [ucd: meta.code]
+COMMENT ON FUNCTION api.image_input(jsonb, text[], real[], double precision, boolean, integer) IS
+'What a model reads of an image beside its pixels, from its calibration and what is known of the image.
+is_usable: Whether the image has the bands that it reads and, to be measured, pixels and a PSF that it can [ucd: meta.code]
 psf: What its prediction''s hash holds of them; empty if it reads none [ucd: meta.id]
 psf_missing: Whether it reads some that are not known [ucd: meta.code]';
 
@@ -54,7 +67,7 @@ RETURNS TABLE (
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT o.observation_id, o.source_id, o.release_id, o.data_file_id, o.row_index, NULL::bigint,
-           p.kept AND w.has_bands,
+           p.kept AND w.is_usable,
            p.input_hash || w.psf, p.flag, i.pixel_scale_arcsec IS NOT NULL, w.psf_missing, r.simulated, p.modified_at
     FROM archive.model m
     JOIN archive.observation o ON o.kind = 'image'
@@ -62,7 +75,8 @@ BEGIN ATOMIC
     JOIN archive.data_release r ON r.release_id = o.release_id
     LEFT JOIN archive.preprocess p
            ON p.observation_id = o.observation_id AND p.preprocess_config_id = m.preprocess_config_id
-    CROSS JOIN LATERAL api.image_input(m.calibration, i.bands, i.psf_fwhm_arcsec) w
+    CROSS JOIN LATERAL api.image_input(m.calibration, i.bands, i.psf_fwhm_arcsec, i.pixel_scale_arcsec, i.is_display,
+                                       least(i.width, i.height)) w
     WHERE m.model_id = model_input.model_id AND m.input_kind = 'image'
     UNION ALL
     SELECT s.observation_id, s.source_id, s.release_id, s.data_file_id, s.row_index, s.observation_id,
@@ -73,7 +87,7 @@ BEGIN ATOMIC
     WHERE m.model_id = model_input.model_id AND m.input_kind = 'spectrum'
     UNION ALL
     SELECT o.observation_id, o.source_id, o.release_id, o.data_file_id, o.row_index, y.observation_id,
-           p.kept AND w.has_bands
+           p.kept AND w.is_usable
                AND y.observation_id IS NOT NULL, p.input_hash || w.psf || ' ' || y.content_hash, p.flag,
            i.pixel_scale_arcsec IS NOT NULL, w.psf_missing, r.simulated AND coalesce(y.simulated, true),
            greatest(p.modified_at, y.changed_at)
@@ -83,7 +97,8 @@ BEGIN ATOMIC
     JOIN archive.data_release r ON r.release_id = o.release_id
     LEFT JOIN archive.preprocess p
            ON p.observation_id = o.observation_id AND p.preprocess_config_id = m.preprocess_config_id
-    CROSS JOIN LATERAL api.image_input(m.calibration, i.bands, i.psf_fwhm_arcsec) w
+    CROSS JOIN LATERAL api.image_input(m.calibration, i.bands, i.psf_fwhm_arcsec, i.pixel_scale_arcsec, i.is_display,
+                                       least(i.width, i.height)) w
     LEFT JOIN LATERAL (
         SELECT s.observation_id, s.content_hash, s.simulated, s.changed_at
         FROM archive.galaxy_member own

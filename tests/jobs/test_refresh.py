@@ -20,9 +20,10 @@ from galbase.ml.backend import make_deterministic
 from galbase.ml.calibration import LEVELS, calibrate
 from galbase.ml.domain import Domain
 from galbase.ml.inference import normalised
-from galbase.ml.model_store import NewModel, find_model, register_model
+from galbase.ml.model_store import find_model, register_model
 from galbase.ml.networks.build import build
 from galbase.ml.prediction_store import stale_units
+from galbase.ml.predictor import NewNetworkModel
 from galbase.ml.promotion import promote
 from galbase.ml.recipe import Recipe
 from galbase.ml.refresh import n_unjudged, plan
@@ -98,7 +99,7 @@ def add_model(connection: psycopg.Connection[Any], name: str, seed: int) -> int:
     reference = normalised(np.abs(rng.normal(size=(50, network.embedding_dim))).astype(np.float32))
     return register_model(
         connection,
-        NewModel(
+        NewNetworkModel(
             name=name, family="galeffnet", mode="improved", preset="tiny", options=options,
             preprocess_config_id=config_id, training_set_id=set_id, run_id=None, trained_on="simulation",
             weights=weights_to_bytes(network), scaler=LabelScaler((8.0, -13.0), (12.0, -8.0)),

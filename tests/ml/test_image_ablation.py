@@ -29,9 +29,10 @@ from galbase.ml.image_ablation import (
     with_bands,
 )
 from galbase.ml.image_scalars import psf_scalars
-from galbase.ml.model_store import find_model, load_model
+from galbase.ml.model_store import find_model
 from galbase.ml.networks.build import build, least_px
 from galbase.ml.prediction_store import stale_units
+from galbase.ml.predictor import load_model
 from galbase.ml.recipe import FLUX_SOFTENING, Recipe, prepare_target
 from galbase.ml.refresh import plan
 from galbase.ml.report import write_report

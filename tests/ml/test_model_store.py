@@ -22,8 +22,9 @@ from galbase.ml.inference import infer
 from galbase.ml.jobs import predict
 from galbase.ml.model_file import read_model_file, write_model_file
 from galbase.ml.model_plots import write_plots
-from galbase.ml.model_store import find_model, load_model, read_artifact
+from galbase.ml.model_store import find_model, read_artifact
 from galbase.ml.networks.build import build
+from galbase.ml.predictor import load_model
 from galbase.ml.recipe import Recipe
 from galbase.ml.refresh import plan
 from galbase.ml.report import write_report

@@ -14,8 +14,9 @@ from galbase.ingest.preprocess.config import preset
 from galbase.ml import experiment, jobs, training
 from galbase.ml.evaluation import evaluate
 from galbase.ml.experiment import run_training
-from galbase.ml.model_store import find_model, load_model
+from galbase.ml.model_store import find_model
 from galbase.ml.prediction_store import stale_units
+from galbase.ml.predictor import load_model
 from galbase.ml.promotion import promote
 from galbase.ml.refresh import n_unjudged, plan
 from galbase.ml.request import TrainingRequest

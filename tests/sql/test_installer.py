@@ -57,7 +57,7 @@ GOLDEN = {
         "healpix_spread_table()",
         "healpix_square_cells(double precision,double precision,double precision,integer)",
         "healpix_wide_disc_cells(double precision,double precision,double precision,integer)",
-        "image_input(jsonb,text[],real[])",
+        "image_input(jsonb,text[],real[],double precision,boolean,integer)",
         "in_box(bigint" + 6 * ",double precision" + ")",
         "in_cone(bigint,double precision,double precision,double precision,double precision,double precision)",
         "in_ellipse(bigint" + 7 * ",double precision" + ")",
@@ -226,7 +226,7 @@ def test_users_view_survives_columns_at_the_end(fresh_archive: Any) -> None:
         connection.execute("CREATE SCHEMA mine")
         connection.execute("CREATE VIEW mine.bright AS SELECT galaxy_id, mag_r FROM api.galaxy_property")
         oid = connection.execute("SELECT 'mine.bright'::regclass::oid").fetchone()
-        texts = changed("AS mh_ref_origin\n", "AS mh_ref_origin, g.n_member AS n_again\n")
+        texts = changed("AS q_sersic_ref_origin\n", "AS q_sersic_ref_origin, g.n_member AS n_again\n")
         texts.append(("900.sql", "COMMENT ON COLUMN api.galaxy_property.n_again IS 'Number of detections';"))
         report = install(connection, sources=texts)
         assert report.dropped == ()
