@@ -23,8 +23,12 @@ from galbase.schema.config import Config
 from galbase.schema.errors import GalbaseError
 from galbase.schema.ledger import finish_run, start_run
 
-COMMAND = "from galbase.schema.cli import main; main()"
-EPOCHS = 10
+# A shell that runs the tests in the background has Ctrl-C ignored by all that it starts.
+COMMAND = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from galbase.schema.cli import main; main()"
+)
+EPOCHS = 8
 
 
 @pytest.fixture(scope="module")
