@@ -76,7 +76,8 @@ def _against(
     summary |= {name: round(float(each.mean()), 4) for name, each in of_photometry.items() if len(each)}
     if is_null:
         summary["gain_over_catalogue"] = round(float(1 - sigma.mean() / trees), 3)
-        summary["gain_over_dense"] = round(float(1 - sigma.mean() / of_photometry["dense"].mean()), 3)
+        if len(of_photometry["dense"]):
+            summary["gain_over_dense"] = round(float(1 - sigma.mean() / of_photometry["dense"].mean()), 3)
     return {name + reference: value for name, value in summary.items()}
 
 
