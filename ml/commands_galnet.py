@@ -40,7 +40,7 @@ def train(
     Example: galbase galnet train --stamps stamps --out model
     """
     from galbase.ml.sersic.files import DESCRIPTION, save_galnet
-    from galbase.ml.sersic.measure import calibrate_galnet, galnet_domain
+    from galbase.ml.sersic.measure import calibrate_galnet, check_calibration, galnet_domain
     from galbase.ml.sersic.training import galnet_options, load_stamp_set, schedule, train_galnet
 
     galnet_options(mode)
@@ -48,6 +48,7 @@ def train(
     if (out / DESCRIPTION).exists():
         raise UsageError(f"{out} holds a model already; name another folder.")
     data = load_stamp_set(stamps)
+    check_calibration(data, mode)
     with progress("galnet train", plan.epochs, "epochs") as bar:
         trained = train_galnet(data, mode, preset, seed, epochs, lambda _epoch, _losses: bar.advance())
     calibration = calibrate_galnet(trained, data)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from galbase.ml.calibration import MIN_RESIDUAL
 from galbase.ml.domain import Domain, evenly_spaced
 from galbase.ml.inference import normalised
 from galbase.ml.sersic.calibration import N_BIN, ScaledIntervals, best_weight, covariance_scale
@@ -105,6 +106,18 @@ def predict(
 ) -> Predicted:
     """The network's distributions; arguments as of `predict_vectors`."""
     return predict_vectors(trained.network, trained.scaler, trained.mode, image, psf, sky_sigma, instrument.zero_point)
+
+
+def check_calibration(data: StampSet, mode: str) -> None:
+    """Refuse a set that leaves too few stamps to calibrate on, before a network is trained on it.
+
+    Raises
+    ------
+    GalbaseError
+    """
+    held, needed = len(data.rows("validation")[1::2]), MIN_RESIDUAL * (1 if mode == "as-published" else N_BIN)
+    if held < needed:
+        raise GalbaseError(f"{held} stamps to calibrate on; {needed} are needed. Simulate a larger set.")
 
 
 def galnet_domain(trained: TrainedGalnet, data: StampSet) -> Domain:

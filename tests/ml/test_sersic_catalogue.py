@@ -109,6 +109,8 @@ def test_the_command_trains_a_model(tmp_path: Path) -> None:
     done = CliRunner().invoke(galnet, [*arguments, "--mode", "as-published", "--epochs", "1", "--json"])
     assert done.exit_code == 0, (done.output, done.exception)
     assert json.loads(done.stdout.splitlines()[-1])["n_train"] > 1300
+    few = CliRunner().invoke(galnet, [*arguments[:4], str(tmp_path / "n"), "--preset", "tiny"])
+    assert "stamps to calibrate on; 320 are needed" in str(few.exception)
     again = CliRunner().invoke(galnet, [*arguments, "--epochs", "1"])
     assert "holds a model already" in str(again.exception)
 
