@@ -128,6 +128,8 @@ def _base_unit(description: str) -> str | None:
 
 
 _UNIT = {prop.name: prop.unit for prop in PROPERTIES}
+# How files write that a column has none.
+_NO_UNIT = ("", "-", "---")
 # Unit of the quantity whose logarithm a property is; None for a ratio.
 _BASE = {prop.name: _base_unit(prop.description) for prop in PROPERTIES}
 
@@ -139,14 +141,14 @@ def _check_unit(prop: str, column: FileColumn, name: str) -> None:
     text = (column.unit or "").strip()
     unit = _UNIT[prop]
     if unit != "'dex'":
-        if text and vounit(text) != unit:
+        if text not in _NO_UNIT and vounit(text) != unit:
             raise GalbaseError(
                 f"{name}: column {column.name!r} is in {text!r}, but property {prop} is in {unit or 'no unit'}; "
                 "convert the column, or leave it out of the file."
             )
         return
     # `dex`, no unit, and the logarithm of the property's unit in the notations of astropy and the CDS.
-    if text.strip("'") in ("", "dex", "-", "---"):
+    if text.strip("'") in (*_NO_UNIT, "dex"):
         return
     base = _BASE[prop]
     inner = re.fullmatch(r"(?:dex|log|log10)\s*\((.+)\)|\[(.+)\]", text)

@@ -17,6 +17,8 @@ from astropy.table import Table
 from galbase.ingest.catalogue_job import run_catalogues
 from galbase.ingest.catalogue_options import CatalogueOptions
 from galbase.ingest.label_file import LabelOptions, LabelReport, ingest_labels
+from galbase.ingest.readers.column import FileColumn, TableFile
+from galbase.ingest.readers.label_table import read_labels
 from galbase.ingest.releases import Release, add_release, drop_release
 from galbase.schema.errors import GalbaseError, UsageError
 
@@ -235,6 +237,25 @@ def test_units_that_are_not(connection: Connection, sdss: Any, tmp_path: Path, u
     (_, reason), = load(connection, release, tmp_path / "labels.fits").files.rejected  # fmt: skip
     assert f"column 'LOG_AGE' is in '{unit}', but property log_age is in dex, of a quantity in yr" in reason
     assert stored(connection) == {}
+
+
+@pytest.mark.parametrize(
+    ("prop", "unit", "wanted"),
+    [
+        ("re_sersic", "arcsec", None), ("re_sersic", "", None), ("n_sersic", "---", None), ("mag_sersic", "mag", None),
+        ("re_sersic", "deg", "arcsec"), ("re_sersic", "dex", "arcsec"), ("n_sersic", "mag", "no unit"),
+    ],
+)  # fmt: skip
+def test_units_of_properties_that_are_no_logarithms(prop: str, unit: str, wanted: str | None) -> None:
+    name = prop.upper()
+    column = FileColumn(name, values=np.ones(3), unit=unit)
+    columns = {each: FileColumn(each, np.ones(3)) for each in ("ra", "dec")}
+    table = TableFile("csv", {**columns, name: column}, 3)
+    if wanted is None:
+        read_labels(table, "labels.fits")
+        return
+    with pytest.raises(GalbaseError, match=f"is in '{unit}', but property {prop} is in {wanted}"):
+        read_labels(table, "labels.fits")
 
 
 def write_with_unit(table: Table, path: Path, unit: str) -> None:
