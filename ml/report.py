@@ -12,11 +12,11 @@ from galbase.ml.evaluation import Evaluation
 from galbase.ml.model_store import ModelRecord
 from galbase.ml.side_by_side import METRICS, ComparedModel, of_one_set, side_by_side
 from galbase.schema import __version__
+from galbase.sql.html_page import html_page
 
 SHOWN = ("sigma", "mae", "nmad", "bias_mean", "bias_median", "f_out", "r2", "coverage_68", "coverage_90", "coverage_95")
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; margin: 0.6rem 0 1.4rem; font-variant-numeric: tabular-nums; }
+table { font-variant-numeric: tabular-nums; }
 th, td { padding: 0.15rem 0.7rem; text-align: right; border-bottom: 1px solid #ddd; }
 th:first-child, td:first-child { text-align: left; }
 tr.network td { font-weight: 600; } td.fails { color: #b00; font-weight: 600; }
@@ -38,8 +38,7 @@ def write_report(path: Path, models: Sequence[tuple[ModelRecord, Evaluation, Seq
         by side too.
     """
     parts = [
-        "<!doctype html>", '<html lang="en">', "<head>", '<meta charset="utf-8">', "<title>galbase: models</title>",
-        f"<style>{_STYLE}</style>", "</head>", "<body>", "<h1>Models on held-out sky</h1>",
+        "<h1>Models on held-out sky</h1>",
         "<p>Scores are unclipped, in dex, of objects on sky that the model was neither fitted, stopped nor calibrated "
         f"on. Written by galbase {html.escape(__version__)}.</p>",
     ]  # fmt: skip
@@ -47,8 +46,8 @@ def write_report(path: Path, models: Sequence[tuple[ModelRecord, Evaluation, Seq
         parts += _compared(side_by_side(group))
     for model, found, pictures in models:
         parts += _model(model, found, pictures)
-    parts += ["</body>", "</html>"]
-    path.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    page = html_page("galbase: models", parts, width_rem=75, style=_STYLE)
+    path.write_text(page, encoding="utf-8")
 
 
 def _compared(tables: Mapping[str, Sequence[ComparedModel]]) -> list[str]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from galbase.schema import __version__
+from galbase.sql.html_page import html_page
 from galbase.sql.query import ReleaseCredit
 from galbase.sql.result_column import ResultColumn
 
@@ -23,8 +24,6 @@ METHODS = {
     "galnet": "GaLNet: Li et al. 2022, ApJ 929, 152",
 }
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 65rem; padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; margin: 0.6rem 0 1.4rem; }
 th, td { padding: 0.2rem 0.7rem; text-align: left; border-bottom: 1px solid #ddd; vertical-align: top; }
 td.unit, td.ucd { font-family: ui-monospace, monospace; font-size: 0.9em; }
 """
@@ -86,8 +85,6 @@ def data_model_page(
     """
     chosen = "all galaxies" if where is None else f"galaxies with <code>{html.escape(where)}</code>"
     lines = [
-        "<!doctype html>", '<html lang="en">', "<head>", '<meta charset="utf-8"/>',
-        f"<title>{html.escape(title)}</title>", f"<style>{_STYLE}</style>", "</head>", "<body>",
         f"<h1>{html.escape(title)}</h1>",
         f"<p>{n_row} rows, one a galaxy: {chosen} that have a prediction. Written by galbase "
         f"{html.escape(__version__)} on {datetime.now(UTC):%Y-%m-%d}.</p>", "<h2>Columns</h2>",
@@ -127,8 +124,8 @@ def data_model_page(
     sources = ((each.release, each.licence, each.citation, each.url) for each in credits)
     lines += _table(("release", "licence", "cite", "from"), sources)
     papers = sorted({METHODS[key] for card in models if (key := card.family.split("_")[0]) in METHODS})
-    lines += ["<ul>", *(f"<li>{html.escape(paper)}</li>" for paper in papers), "</ul>", "</body>", "</html>"]
-    return "\n".join(lines) + "\n"
+    lines += ["<ul>", *(f"<li>{html.escape(paper)}</li>" for paper in papers), "</ul>"]
+    return html_page(title, lines, width_rem=65, style=_STYLE)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
