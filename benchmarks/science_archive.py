@@ -22,6 +22,7 @@ from astropy.io import fits
 
 from galbase.ml.demo import Runner
 from galbase.schema.config import Config
+from galbase.schema.upgrade import needs_upgrade
 
 Array = npt.NDArray[np.float64]
 PRETRAINING, PRETRAINING_STARS = "pretraining", "pretraining-stars"
@@ -99,7 +100,9 @@ def prepare(folder: Path, size: int, n_spectra: int, seed: int, names: tuple[str
                 done.note(name)
 
         run("db", "start")
-        run("db", "upgrade")
+        # an upgrade waits until nothing else reads the archive, as another seed's run may
+        if needs_upgrade(survey.config):
+            run("db", "upgrade")
         spectra = n_spectra * {"main": 1, PRETRAINING_STARS: 2}.get(name, 0)
         galaxies = {PRETRAINING: size * 3 // 2, PRETRAINING_STARS: spectra * 5 // 4}.get(name, size)
         images = "sdss" if name == PRETRAINING_STARS else "legacy,sdss" if spectra else "legacy"
