@@ -5,7 +5,8 @@ and test stamps of other seeds at four S/N from that population, from two that a
 sharp PSF and a noisier sky; small round spheroids under a broad PSF), and on the sky and with the stars of a real
 frame. Targets: refined lg Re NMAD at S/N 20 of at most 0.75 of least squares', at 50, 100 and 200 no more than its;
 on the unlike populations at most 1.05 of it; without refinement a tenth of its CPU-seconds; at most 20 CPU-minutes to
-train. CPU-seconds are the process's, with one thread a task (TF_NUM_INTRAOP_THREADS=1 and the like).
+train. Where pyimfit is installed (extra `imfit`), its fits stand beside ours. CPU-seconds are the process's, with one
+thread a task (TF_NUM_INTRAOP_THREADS=1 and the like).
 
 Resumable: models lie in the folder, and the lines of a seed, population and S/N that are in its ``results.jsonl`` are
 not measured again with the same preset, modes, test seed and number of test stamps. A table over the seeds ends it.
@@ -18,6 +19,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import process_time
@@ -25,8 +27,11 @@ from time import process_time
 import numpy as np
 
 from galbase.ml.sersic.files import load_galnet, save_galnet
-from galbase.ml.sersic.least_squares import fit_least_squares
+from galbase.ml.sersic.imfit import fit_imfit, has_imfit
+from galbase.ml.sersic.least_squares import fit_least_squares, reduced_chi2
 from galbase.ml.sersic.measure import GalnetCalibration, calibrate_galnet, measure
+from galbase.ml.sersic.model import StampModel
+from galbase.ml.sersic.moments import within_bounds
 from galbase.ml.sersic.training import TrainedGalnet, load_stamp_set, train_galnet
 from galbase.ml.sersic.vector import LOG_N, LOG_RE, MAG, Instrument, natural, vectors_of_truth
 from galbase.ml.stamps.background import BlankSky, SimulatedSky
@@ -46,7 +51,8 @@ SPHEROIDS = replace(
 SNR = (20, 50, 100, 200)
 UNLIKE = {"large discs": DISCS, "small spheroids": SPHEROIDS}
 SKY_SEED = 5
-N_TIMED = 200
+# Stamps that fits are timed on in each run, and those that Imfit, which takes 0.3 s a stamp, fits at all.
+N_TIMED, N_IMFIT = 100, 300
 LEVELS = {"68": ("q16", "q84", 1.0), "90": ("q05", "q95", 1.6449), "95": ("q025", "q975", 1.96)}
 
 
@@ -151,33 +157,22 @@ def ratio(one: np.ndarray, other: np.ndarray) -> tuple[float, list[float]]:
     return nmad(one) / nmad(other), [round(float(each), 3) for each in np.quantile(drawn, (0.05, 0.95))]
 
 
-def least_squares(
-    kept: Path, image: np.ndarray, psf: np.ndarray, sigma: np.ndarray, gain: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Vectors, sigmas of log Re, reduced chi2, and CPU-seconds a stamp.
+def kept_fits(
+    kept: Path, fit: Callable[[int], dict[str, np.ndarray]], size: int
+) -> tuple[dict[str, np.ndarray], float]:
+    """What `fit` finds for that many stamps, and its CPU-seconds a stamp.
 
     Fits of the same stamps are kept from seed to seed; what they cost is measured in every run, on the first of them.
     """
-
-    def fit(first: int) -> dict[str, np.ndarray]:
-        found = [
-            fit_least_squares(each.astype(float) / s, p, gain * s)
-            for each, p, s in zip(image[:first], psf[:first], sigma[:first], strict=True)
-        ]
-        return {
-            "vector": np.array([each.vector for each in found]),
-            "width": np.array([np.sqrt(each.covariance[LOG_RE, LOG_RE]) for each in found]),
-            "chi2": np.array([each.chi2_reduced for each in found]),
-        }
-
     if not kept.exists():
         kept.parent.mkdir(exist_ok=True)
-        np.savez(kept, **fit(len(image)))
+        np.savez(kept, **fit(size))
     with np.load(kept) as known:
-        values = known["vector"], known["width"], known["chi2"]
+        values = dict(known)
+    timed = min(N_TIMED, size)
     before = process_time()
-    fit(N_TIMED)
-    return *values, (process_time() - before) / min(N_TIMED, len(image))
+    fit(timed)
+    return values, (process_time() - before) / timed
 
 
 def compare(
@@ -188,26 +183,49 @@ def compare(
     image, psf, column, instrument = test_stamps(parameters, snr, args.test_size, background, args.test_seed)
     sigma = column["sky_sigma"]
     truth = vectors_of_truth(column, instrument)
-    kept = args.folder / "least-squares" / f"{population}-{snr}-{args.test_seed}-{args.test_size}.npz"
-    base, width, chi2_base, cpu = least_squares(kept, image, psf, sigma, instrument.gain)
+    stamps = [(i.astype(float) / s, p, instrument.gain * s) for i, p, s in zip(image, psf, sigma, strict=True)]
+
+    def by_least_squares(first: int) -> dict[str, np.ndarray]:
+        found = [fit_least_squares(*each) for each in stamps[:first]]
+        return {
+            "vector": np.array([each.vector for each in found]),
+            "width": np.array([np.sqrt(each.covariance[LOG_RE, LOG_RE]) for each in found]),
+            "chi2": np.array([each.chi2_reduced for each in found]),
+        }
+
+    def by_imfit(first: int) -> dict[str, np.ndarray]:
+        vector = np.array([fit_imfit(*each) for each in stamps[:first]])
+        chi2 = [
+            reduced_chi2(stamp, StampModel(star).draw(within_bounds(found)), electrons)
+            for found, (stamp, star, electrons) in zip(vector, stamps[:first], strict=True)
+        ]
+        return {"vector": vector, "chi2": np.array(chi2)}
+
+    kept = f"{population}-{snr}-{args.test_seed}-{args.test_size}.npz"
+    fits, cpu = kept_fits(args.folder / "least-squares" / kept, by_least_squares, len(stamps))
+    base, width = fits["vector"], fits["width"]
     inside = np.abs(base - truth)[:, LOG_RE] / width
     head = {"population": population, "snr": snr, "seed": seed, **settings(args)}
     lines: list[dict[str, object]] = []
 
     def tell(method: str, vector: np.ndarray, cpu_s: float, chi2: np.ndarray, coverage: dict[str, float]) -> None:
-        part, bounds = ratio((vector - truth)[:, LOG_RE], (base - truth)[:, LOG_RE])
+        n = len(vector)
+        part, bounds = ratio((vector - truth[:n])[:, LOG_RE], (base - truth)[:n, LOG_RE])
         lines.append({
-            "case": method, **head,
-            **{name: round(v, 4) for name, v in scores(vector, truth, instrument, sigma).items()},
+            "case": method, **head, "measured": n,
+            **{name: round(v, 4) for name, v in scores(vector, truth[:n], instrument, sigma[:n]).items()},
             "ratio_to_least_squares": round(part, 3), "ratio_interval_90": bounds,
             "chi2_median": round(float(np.median(chi2)), 4), "chi2_mean": round(float(np.mean(chi2)), 4),
             "cpu_ms": round(1e3 * cpu_s, 3), "cpu_ratio": round(cpu_s / cpu, 3), "coverage": coverage,
         })  # fmt: skip
 
     tell(
-        "least squares", base, cpu, chi2_base,
+        "least squares", base, cpu, fits["chi2"],
         {name: round(float((inside < z).mean()), 3) for name, (_, _, z) in LEVELS.items()},
     )  # fmt: skip
+    if has_imfit():
+        fits, cpu_s = kept_fits(args.folder / "imfit" / kept, by_imfit, min(N_IMFIT, len(stamps)))
+        tell("imfit", fits["vector"], cpu_s, fits["chi2"], {})
     for method, (trained, calibration, refinement) in models.items():
         before = process_time()
         found = measure(trained, calibration, image, psf, sigma, instrument, refinement=refinement, with_chi2=False)

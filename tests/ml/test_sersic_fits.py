@@ -9,6 +9,7 @@ from scipy.signal import fftconvolve
 from scipy.special import gamma, gammaincinv
 
 from galbase.ml.batches import turned
+from galbase.ml.sersic.imfit import fit_imfit
 from galbase.ml.sersic.least_squares import fit_least_squares, smoothed
 from galbase.ml.sersic.model import StampModel
 from galbase.ml.sersic.moments import start_vector
@@ -31,6 +32,7 @@ from galbase.ml.stamps.parameters import StampParameters
 from galbase.ml.stamps.psf import moffat_images
 from galbase.ml.stamps.shard import Block
 from galbase.ml.stamps.simulate import StampSource, draw_block
+from galbase.schema.errors import GalbaseError
 
 PARAMETERS = StampParameters(snr=(40.0, 400.0))
 INSTRUMENT = Instrument(PARAMETERS.zero_point, PARAMETERS.pixel_scale_arcsec, PARAMETERS.gain)
@@ -196,3 +198,22 @@ def test_turning_a_stamp_turns_its_vector() -> None:
             turned_image = turned(plain[None, ..., None], element)[0, ..., 0]
             peak = plain.max()
             np.testing.assert_allclose(StampModel(psf[row]).draw(vector[row]), turned_image, atol=1e-5 * peak)
+
+
+def test_imfit_finds_the_same_galaxies() -> None:
+    """A fit that nobody here wrote; of galaxies well above the pixel, whose light it spreads a second time."""
+    pytest.importorskip("pyimfit", reason="the extra imfit is not installed")
+    drawn, truth = block()
+    rows = np.flatnonzero(truth[:, LOG_RE] > 0.5)[:8]
+    noise = drawn.truth["sky_sigma"]
+    for row in rows:
+        stamp = drawn.image[row].astype(float) / noise[row], drawn.psf[row], PARAMETERS.gain * noise[row]
+        ours = fit_least_squares(*stamp)
+        off = np.abs(fit_imfit(*stamp) - ours.vector) / np.sqrt(np.diag(ours.covariance))
+        assert off.max() < 1, (row, off)
+
+
+def test_imfit_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("galbase.ml.sersic.imfit.find_spec", lambda _name: None)
+    with pytest.raises(GalbaseError, match=r"pip install 'galbase\[imfit\]'"):
+        fit_imfit(np.zeros((61, 61)), psf_image(), ELECTRONS)
