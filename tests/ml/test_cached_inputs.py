@@ -13,10 +13,11 @@ import pytest
 from galbase.ingest.jobs import fill_cache
 from galbase.ingest.preprocess.config import preset
 from galbase.ml.dataset import LoadedInputs, image_files, load_inputs
-from galbase.ml.experiment import load_sample, run_training
+from galbase.ml.experiment import run_training
 from galbase.ml.model_store import find_model
 from galbase.ml.recipe import Recipe
 from galbase.ml.request import TrainingRequest
+from galbase.ml.sample import load_sample
 from galbase.ml.training_set import create_training_set, find_training_set
 from galbase.schema.cache_folder import cache_folder
 

@@ -16,7 +16,7 @@ from galbase.ml import experiment, model_store
 from galbase.ml.backend import make_deterministic
 from galbase.ml.dataset import image_files, load_inputs
 from galbase.ml.evaluation import evaluate
-from galbase.ml.experiment import load_sample, run_training
+from galbase.ml.experiment import run_training
 from galbase.ml.fractions import parse_fractions
 from galbase.ml.inference import infer
 from galbase.ml.jobs import predict
@@ -29,6 +29,7 @@ from galbase.ml.recipe import Recipe
 from galbase.ml.refresh import plan
 from galbase.ml.report import write_report
 from galbase.ml.request import TrainingRequest
+from galbase.ml.sample import load_sample
 from galbase.ml.scaling import LabelScaler
 from galbase.ml.training_set import Draw, create_training_set, find_training_set, members
 from galbase.ml.weights import fill_weights, weights_to_bytes
