@@ -124,8 +124,7 @@ def measure(
 
     wanted = choose_format(None, out)
     trained, calibration = load_galnet(model)
-    if refine and calibration.refined is None:
-        raise UsageError(f"the model in {model} is of mode as-published and has no covariance; add --no-refine.")
+    calibration.check_refinement(model, refine)
     with connect(ctx.obj, role="reader") as connection:
         images, left_out = usable_images(connection, release, band, limit)
         credits = release_credits(connection, release)

@@ -31,7 +31,7 @@ from galbase.ml.stamps.parameters import STAMP_PX
 from galbase.ml.stamps.psf import FWHM_PX_MAX, FWHM_PX_MIN
 from galbase.ml.training_set import stored_config_id
 from galbase.ml.weights import fill_weights
-from galbase.schema.errors import GalbaseError, UsageError
+from galbase.schema.errors import GalbaseError
 
 if TYPE_CHECKING:
     import psycopg
@@ -224,8 +224,7 @@ def register_galnet(
         If the folder holds no such model, the name cannot be used or the preprocessing never was.
     """
     trained, calibration = load_galnet(folder)
-    if refinement and calibration.refined is None:
-        raise UsageError(f"the model in {folder} is of mode as-published and has no covariance; add --no-refine.")
+    calibration.check_refinement(folder, bool(refinement))
     return register_model(
         connection,
         NewGalnet(

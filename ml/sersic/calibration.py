@@ -38,6 +38,18 @@ def covariance_scale(miss: Array, precision: Array) -> float:
     return float(np.median(distance) / chi2.median(N_PARAMETER))
 
 
+def check_size(n_stamp: int, n_bin: int) -> None:
+    """Refuse too few stamps to calibrate intervals on.
+
+    Raises
+    ------
+    GalbaseError
+    """
+    needed = MIN_RESIDUAL * n_bin
+    if n_stamp < needed:
+        raise GalbaseError(f"{n_stamp} stamps to calibrate on; {needed} are needed. Simulate a larger set.")
+
+
 @dataclass(frozen=True)
 class ScaledIntervals:
     """Conformal intervals in units of a predicted sigma, in bins of the sigma of log Re.
@@ -73,10 +85,7 @@ class ScaledIntervals:
         GalbaseError
             If there are too few stamps.
         """
-        if len(miss) < MIN_RESIDUAL * n_bin:
-            raise GalbaseError(
-                f"{len(miss)} stamps to calibrate on; {MIN_RESIDUAL * n_bin} are needed. Simulate a larger set."
-            )
+        check_size(len(miss), n_bin)
         edges = tuple(float(edge) for edge in np.quantile(sigma[:, column], np.arange(1, n_bin) / n_bin))
         bins = np.searchsorted(np.asarray(edges), sigma[:, column], side="right")
         scaled = miss / sigma

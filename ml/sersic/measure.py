@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from galbase.ml.calibration import MIN_RESIDUAL
 from galbase.ml.domain import Domain, evenly_spaced
 from galbase.ml.inference import normalised
-from galbase.ml.sersic.calibration import N_BIN, ScaledIntervals, best_weight, covariance_scale
+from galbase.ml.sersic.calibration import N_BIN, ScaledIntervals, best_weight, check_size, covariance_scale
 from galbase.ml.sersic.least_squares import reduced_chi2
 from galbase.ml.sersic.model import StampModel
 from galbase.ml.sersic.moments import within_bounds
@@ -20,7 +20,7 @@ from galbase.ml.sersic.prediction import Predicted, predict_vectors
 from galbase.ml.sersic.refine import Prior, refine
 from galbase.ml.sersic.training import StampSet, TrainedGalnet
 from galbase.ml.sersic.vector import LOG_RE, Instrument, vectors_of_truth
-from galbase.schema.errors import GalbaseError
+from galbase.schema.errors import GalbaseError, UsageError
 
 Array = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -56,6 +56,17 @@ class GalnetCalibration:
     network: ScaledIntervals
     refined: ScaledIntervals | None
     sigma: tuple[float, ...] = ()
+
+    def check_refinement(self, of: Path, refinement: bool) -> None:
+        """Refuse to refine what the model in a folder says.
+
+        Raises
+        ------
+        UsageError
+            If it has no covariance, and refinement is wanted.
+        """
+        if refinement and self.refined is None:
+            raise UsageError(f"the model in {of} is of mode as-published and has no covariance; add --no-refine.")
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for a JSON column."""
@@ -115,9 +126,7 @@ def check_calibration(data: StampSet, mode: str) -> None:
     ------
     GalbaseError
     """
-    held, needed = len(data.rows("validation")[1::2]), MIN_RESIDUAL * (1 if mode == "as-published" else N_BIN)
-    if held < needed:
-        raise GalbaseError(f"{held} stamps to calibrate on; {needed} are needed. Simulate a larger set.")
+    check_size(len(data.rows("validation")[1::2]), 1 if mode == "as-published" else N_BIN)
 
 
 def galnet_domain(trained: TrainedGalnet, data: StampSet) -> Domain:
