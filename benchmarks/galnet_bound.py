@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--snr", type=float, default=20)
     parser.add_argument("--stamps", type=int, default=1000)
     parser.add_argument("--draws", type=int, default=2000, help="a stamp")
-    parser.add_argument("--test-seed", type=int, default=7000)
+    parser.add_argument("--test-seed", type=int, default=77_000)
     args = parser.parse_args()
     trained, calibration = load_galnet(args.folder / args.model)
     image, psf, column, instrument = test_stamps(TRAINING, args.snr, args.stamps, None, args.test_seed)

@@ -249,7 +249,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/galnet"), help="stamps and models, kept")
     parser.add_argument("--preset", default="small")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--test-seed", type=int, default=7000)
+    parser.add_argument("--test-seed", type=int, default=77_000)
     parser.add_argument("--size", type=int, default=200_000, help="stamps to train, validate and calibrate on")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--test-size", type=int, default=3000, help="stamps a population and S/N")
