@@ -159,7 +159,8 @@ def n_epoch(config: TrainingConfig, family: str) -> int:
     return config.epochs * (drawn * config.spectrum_passes + simulated + (1 if config.n_fold else 2))
 
 
-def _loss(config: TrainingConfig, n_level: int) -> Any:
+def training_loss(config: TrainingConfig, n_level: int) -> Any:
+    """The loss of a schedule, for a network with so many quantiles; 0 for one value a property."""
     if config.loss == "pinball":
         # Of the median alone it is half of the mean absolute error.
         return PinballLoss(tuple(LEVELS.values())) if n_level else "mae"
@@ -256,7 +257,7 @@ def _go_on(
     before: Progress,
 ) -> Progress:
     """Fit from the epoch after those that are done to the end."""
-    network.training.compile(optimizer=optimizer, loss=_loss(config, network.n_level))
+    network.training.compile(optimizer=optimizer, loss=training_loss(config, network.n_level))
     stopping = keras.callbacks.EarlyStopping(
         monitor="val_loss",
         min_delta=config.min_delta,
