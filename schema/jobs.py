@@ -324,22 +324,26 @@ def cluster(scheduler: str | None, *, processes: int = 1, threads: int = 1, gpu:
     GalbaseError
         If no scheduler answers.
     """
+    import dask
     from distributed import Client, LocalCluster
 
     if scheduler is None:
         processes = 1 if gpu else processes
-        own = LocalCluster(
-            n_workers=processes,
-            threads_per_worker=threads,
-            processes=processes > 1,
-            resources={RESOURCE: 1} if gpu else None,
-            # Nothing of a cluster of ours may listen beyond this machine; None as dashboard address would still open
-            # the default port, on all addresses.
-            host="127.0.0.1" if processes > 1 else None,
-            dashboard_address="127.0.0.1:0",
-            worker_dashboard_address="127.0.0.1:0",
-            silence_logs=logging.ERROR,
-        )
+        # Workers of ours live and sleep with their scheduler. One that gave them up for silence, after the machine had
+        # slept, would leave their tasks without a worker, and us waiting.
+        with dask.config.set({"distributed.scheduler.worker-ttl": None}):
+            own = LocalCluster(
+                n_workers=processes,
+                threads_per_worker=threads,
+                processes=processes > 1,
+                resources={RESOURCE: 1} if gpu else None,
+                # Nothing of a cluster of ours may listen beyond this machine; None as dashboard address would still
+                # open the default port, on all addresses.
+                host="127.0.0.1" if processes > 1 else None,
+                dashboard_address="127.0.0.1:0",
+                worker_dashboard_address="127.0.0.1:0",
+                silence_logs=logging.ERROR,
+            )
         with own, Client(own) as client:
             yield client
         return
