@@ -166,7 +166,9 @@ def kept_fits(
     """
     if not kept.exists():
         kept.parent.mkdir(exist_ok=True)
-        np.savez(kept, **fit(size))
+        unfinished = kept.with_suffix(".part.npz")
+        np.savez(unfinished, **fit(size))
+        unfinished.replace(kept)
     with np.load(kept) as known:
         values = dict(known)
     timed = min(N_TIMED, size)
@@ -201,7 +203,8 @@ def compare(
         ]
         return {"vector": vector, "chi2": np.array(chi2)}
 
-    kept = f"{population}-{snr}-{args.test_seed}-{args.test_size}.npz"
+    frame = f"-{background.stem}" if background else ""
+    kept = f"{population}{frame}-{snr}-{args.test_seed}-{args.test_size}.npz"
     fits, cpu = kept_fits(args.folder / "least-squares" / kept, by_least_squares, len(stamps))
     base, width = fits["vector"], fits["width"]
     inside = np.abs(base - truth)[:, LOG_RE] / width
