@@ -21,9 +21,10 @@ from galnet_sersic import TRAINING, nmad, ratio, test_stamps
 from scipy.special import logsumexp
 from scipy.stats import multivariate_t
 
+from galbase.ml.sersic.calibration import bins_of
 from galbase.ml.sersic.files import load_galnet
 from galbase.ml.sersic.least_squares import fit_least_squares, photon_variance
-from galbase.ml.sersic.measure import predict, predicted_sigma, refined_vectors, weights_of
+from galbase.ml.sersic.measure import predict, predicted_sigma, refined_vectors
 from galbase.ml.sersic.model import StampModel
 from galbase.ml.sersic.vector import DX, DY, E1, E2, LOG_N, LOG_RE, vectors_of_truth
 from galbase.ml.stamps.parameters import StampParameters
@@ -94,7 +95,8 @@ def main() -> None:
     found = predict(trained, image, psf, sigma, instrument)
     if found.precision is None:
         parser.error(f"{args.model} predicts no covariance; name a model of mode improved.")
-    weight = weights_of(predicted_sigma(found, ())[:, LOG_RE], calibration.weight, calibration.weight_edges)
+    bins = bins_of(predicted_sigma(found, ())[:, LOG_RE], calibration.edges)
+    weight = np.asarray(calibration.weight)[bins]
     refined, width, _ = refined_vectors(found, calibration.scale, weight, image, psf, sigma, instrument.gain)
     rng, before = np.random.default_rng(1), process_time()
     results = []

@@ -98,12 +98,17 @@ def trained_model(
         simulate_stamps(folder / "stamps", args.size, 1, parameters=TRAINING)
         data = load_stamp_set(folder / "stamps")
         trained = train_galnet(data, mode, args.preset, seed, args.epochs)
-        save_galnet(place, trained, calibrate_galnet(trained, data))
+        before = process_time()
+        calibration = calibrate_galnet(trained, data)
+        trained.metrics["seconds"]["calibration_cpu"] = process_time() - before
+        save_galnet(place, trained, calibration)
     trained, calibration = load_galnet(place)
     metrics = trained.metrics
     say(
         f"train {mode}", preset=args.preset, seed=seed, stamps=metrics["n"], epochs=metrics["training"]["epochs"],
-        parameters=metrics["n_parameter"], cpu_minutes=round(metrics["seconds"]["cpu"] / 60, 1), target_cpu_minutes=20,
+        parameters=metrics["n_parameter"],
+        cpu_minutes=round((metrics["seconds"]["cpu"] + metrics["seconds"]["calibration_cpu"]) / 60, 1),
+        target_cpu_minutes=20,
         loss=round(metrics["history"]["loss"][-1], 5), validation_loss=round(metrics["history"]["val_loss"][-1], 5),
         covariance_scale=round(calibration.scale, 3), weight=calibration.weight,
     )  # fmt: skip

@@ -50,70 +50,68 @@ def check_size(n_stamp: int, n_bin: int) -> None:
         raise GalbaseError(f"{n_stamp} stamps to calibrate on; {needed} are needed. Simulate a larger set.")
 
 
+def bin_edges(sigma: Array, n_bin: int = N_BIN) -> tuple[float, ...]:
+    """Inner edges of bins with equally many of ``sigma`` ``(n,)`` each."""
+    return tuple(float(edge) for edge in np.quantile(sigma, np.arange(1, n_bin) / n_bin))
+
+
+def bins_of(sigma: Array, edges: tuple[float, ...]) -> npt.NDArray[np.intp]:
+    """Numbers ``(n,)`` of the bins in which ``sigma`` ``(n,)`` lies."""
+    return np.asarray(np.searchsorted(np.asarray(edges), sigma, side="right"))
+
+
 @dataclass(frozen=True)
 class ScaledIntervals:
-    """Conformal intervals in units of a predicted sigma, in bins of the sigma of log Re.
+    """Conformal intervals in units of a predicted sigma, in bins.
 
     Split conformal prediction with normalised residuals (Lei et al. 2018, JASA 113, 1094, section 5.2).
 
     Attributes
     ----------
-    edges : tuple of float
-        Inner edges of the bins.
     factor : dict of str to (n_bin, 7) tuple of tuple
         For ``q025`` to ``q975``: what sigma is multiplied by and added to the value.
     """
 
-    edges: tuple[float, ...]
     factor: dict[str, tuple[tuple[float, ...], ...]]
 
     @classmethod
-    def fit(cls, miss: Array, sigma: Array, column: int, n_bin: int = N_BIN) -> ScaledIntervals:
+    def fit(cls, miss: Array, sigma: Array, bins: npt.NDArray[np.intp], n_bin: int = N_BIN) -> ScaledIntervals:
         """Fit on held-out stamps.
 
         Parameters
         ----------
         miss, sigma : (n, 7) float64
             Truth minus value, and predicted standard deviations.
-        column : int
-            Number of the vector whose sigma makes the bins.
+        bins : (n,) int
+            What bin each is of, from 0 to ``n_bin - 1``.
         n_bin : int
-            Bins, with equally many stamps each.
 
         Raises
         ------
         GalbaseError
-            If there are too few stamps.
+            If there are too few stamps in one of the bins.
         """
-        check_size(len(miss), n_bin)
-        edges = tuple(float(edge) for edge in np.quantile(sigma[:, column], np.arange(1, n_bin) / n_bin))
-        bins = np.searchsorted(np.asarray(edges), sigma[:, column], side="right")
+        check_size(n_bin * int(np.bincount(bins, minlength=n_bin).min()), n_bin)
         scaled = miss / sigma
         factor: dict[str, list[tuple[float, ...]]] = {name: [] for name in LEVELS}
         for number in range(n_bin):
             ordered = np.sort(scaled[bins == number], axis=0)
             for name, level in LEVELS.items():
                 factor[name].append(tuple(conformal_quantile(each, level) for each in ordered.T))
-        return cls(edges, {name: tuple(rows) for name, rows in factor.items()})
+        return cls({name: tuple(rows) for name, rows in factor.items()})
 
-    def quantiles(self, value: Array, sigma: Array, column: int) -> dict[str, Array]:
-        """``q025`` to ``q975``, each ``(n, 7)``, of values and their predicted sigmas ``(n, 7)``."""
-        bins = np.searchsorted(np.asarray(self.edges), sigma[:, column], side="right")
+    def quantiles(self, value: Array, sigma: Array, bins: npt.NDArray[np.intp]) -> dict[str, Array]:
+        """``q025`` to ``q975``, each ``(n, 7)``, of values and predicted sigmas ``(n, 7)`` in bins ``(n,)``."""
         return {name: value + sigma * np.asarray(rows)[bins] for name, rows in self.factor.items()}
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for a JSON column."""
-        return {
-            "edges": list(self.edges),
-            "factor": {name: [list(r) for r in rows] for name, rows in self.factor.items()},
-        }
+        return {name: [list(row) for row in rows] for name, rows in self.factor.items()}
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> ScaledIntervals:
         """From what `to_mapping` gave."""
-        return cls(
-            tuple(values["edges"]), {name: tuple(tuple(r) for r in rows) for name, rows in values["factor"].items()}
-        )
+        return cls({name: tuple(tuple(row) for row in rows) for name, rows in values.items()})
 
 
 def best_weight(scores: Mapping[float, Sequence[float]]) -> float:

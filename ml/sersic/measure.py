@@ -12,7 +12,15 @@ import numpy.typing as npt
 
 from galbase.ml.domain import Domain, evenly_spaced
 from galbase.ml.inference import normalised
-from galbase.ml.sersic.calibration import N_BIN, ScaledIntervals, best_weight, check_size, covariance_scale
+from galbase.ml.sersic.calibration import (
+    N_BIN,
+    ScaledIntervals,
+    best_weight,
+    bin_edges,
+    bins_of,
+    check_size,
+    covariance_scale,
+)
 from galbase.ml.sersic.least_squares import reduced_chi2
 from galbase.ml.sersic.model import StampModel
 from galbase.ml.sersic.moments import within_bounds
@@ -39,20 +47,21 @@ class GalnetCalibration:
     ----------
     scale : float
         Factor on the predicted covariances.
+    edges : tuple of float
+        The network's sigmas of log Re between bins, from where it is surest to where it is least. Those of refined
+        values would not do: they depend on the weights, and at low S/N tell little of the errors.
     weight : tuple of float
-        Factors on the network's say in the refinement, from where it is surest of log Re to where it is least.
-    weight_edges : tuple of float
-        Its sigmas of log Re between them.
+        Factors on the network's say in the refinement, by bin.
     network, refined : ScaledIntervals or None
-        Intervals without and with refinement. Mode as-published has no covariance: its intervals are in units of
-        fixed sigmas, and it is not refined.
+        Intervals without and with refinement, by bin. Mode as-published has no covariance: its intervals are in units
+        of fixed sigmas, in one bin, and it is not refined.
     sigma : (7,) tuple of float
         Standard deviations of mode as-published; empty otherwise.
     """
 
     scale: float
+    edges: tuple[float, ...]
     weight: tuple[float, ...]
-    weight_edges: tuple[float, ...]
     network: ScaledIntervals
     refined: ScaledIntervals | None
     sigma: tuple[float, ...] = ()
@@ -71,18 +80,28 @@ class GalnetCalibration:
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for a JSON column."""
         refined = None if self.refined is None else self.refined.to_mapping()
-        return {"scale": self.scale, "weight": list(self.weight),
-                "weight_edges": list(self.weight_edges), "network": self.network.to_mapping(), "refined": refined,
-                "sigma": list(self.sigma)}  # fmt: skip
+        return {"scale": self.scale, "edges": list(self.edges), "weight": list(self.weight),
+                "network": self.network.to_mapping(), "refined": refined, "sigma": list(self.sigma)}  # fmt: skip
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> GalnetCalibration:
-        """From what `to_mapping` gave."""
+        """From what `to_mapping` gave.
+
+        Raises
+        ------
+        GalbaseError
+            If an earlier version of galbase gave it.
+        """
+        if "edges" not in values:
+            raise GalbaseError(
+                "this GaLNet was calibrated by an earlier version of galbase, in other bins: train it again (and "
+                "register it again, if it was registered)."
+            )
         refined = None if values["refined"] is None else ScaledIntervals.from_mapping(values["refined"])
         return cls(
             scale=float(values["scale"]),
+            edges=tuple(values["edges"]),
             weight=tuple(values["weight"]),
-            weight_edges=tuple(values["weight_edges"]),
             network=ScaledIntervals.from_mapping(values["network"]),
             refined=refined,
             sigma=tuple(values["sigma"]),
@@ -179,7 +198,7 @@ def predicted_sigma(predicted: Predicted, fixed: tuple[float, ...]) -> Array:
 
 
 def calibrate_galnet(
-    trained: TrainedGalnet, data: StampSet, n_weigh: int = 1200, n_refine: int = 1200
+    trained: TrainedGalnet, data: StampSet, n_weigh: int = 1600, n_refine: int = 3000
 ) -> GalnetCalibration:
     """Measure scale, weight and intervals on the second half of the validation split.
 
@@ -192,7 +211,8 @@ def calibrate_galnet(
     data : StampSet
         The set it was trained on.
     n_weigh, n_refine : int
-        Stamps that are refined at each weight, and to calibrate the refined intervals on.
+        Stamps that are refined at each weight, and to calibrate the refined intervals on: the first and the last, so
+        that none is both where there are enough.
 
     Raises
     ------
@@ -207,11 +227,13 @@ def calibrate_galnet(
     if found.precision is None:
         sigma = tuple(float(each) for each in 1.4826 * np.median(np.abs(miss), axis=0))
         fixed = predicted_sigma(found, sigma)
-        return GalnetCalibration(1.0, (), (), ScaledIntervals.fit(miss, fixed, LOG_RE, 1), None, sigma)
+        intervals = ScaledIntervals.fit(miss, fixed, np.zeros(len(miss), int), 1)
+        return GalnetCalibration(1.0, (), (), intervals, None, sigma)
     scale = covariance_scale(miss, found.precision)
     said = predicted_sigma(found, ())
-    intervals = ScaledIntervals.fit(miss, said, LOG_RE)
-    edges = tuple(float(edge) for edge in np.quantile(said[:, LOG_RE], np.arange(1, N_BIN) / N_BIN))
+    edges = bin_edges(said[:, LOG_RE])
+    bins = bins_of(said[:, LOG_RE], edges)
+    intervals = ScaledIntervals.fit(miss, said, bins)
 
     def refined(some: npt.NDArray[np.intp], weight: Array) -> tuple[Array, Array]:
         assert found.precision is not None
@@ -222,22 +244,15 @@ def calibrate_galnet(
         )
         return truth[some] - vector, sigma
 
-    some = np.arange(min(n_weigh, len(rows)))
-    bins = np.searchsorted(edges, said[some, LOG_RE])
+    some = np.arange(len(rows))[:n_weigh]
     off = {each: np.abs(refined(some, np.full(len(some), each))[0][:, LOG_RE]) for each in WEIGHTS}
     weight = tuple(
-        best_weight({each: [float(np.median(miss[bins == number]))] for each, miss in off.items()})
+        best_weight({each: [float(np.median(miss[bins[some] == number]))] for each, miss in off.items()})
         for number in range(N_BIN)
     )
-    some = np.arange(min(n_refine, len(rows)))
-    miss, sigma_refined = refined(some, weights_of(said[some, LOG_RE], weight, edges))
-    refined_intervals = ScaledIntervals.fit(miss, sigma_refined, LOG_RE)
-    return GalnetCalibration(scale, weight, edges, intervals, refined_intervals)
-
-
-def weights_of(sigma: Array, weight: tuple[float, ...], edges: tuple[float, ...]) -> Array:
-    """The network's say by its sigmas of log Re ``(n,)``."""
-    return np.asarray(weight)[np.searchsorted(edges, sigma)]
+    some = np.arange(len(rows))[-n_refine:]
+    miss, sigma_refined = refined(some, np.asarray(weight)[bins[some]])
+    return GalnetCalibration(scale, edges, weight, intervals, ScaledIntervals.fit(miss, sigma_refined, bins[some]))
 
 
 def measure(
@@ -262,19 +277,20 @@ def measure(
         Draw the models of unrefined results to compare them with the stamps.
     """
     found = predict(trained, image, psf, sky_sigma, instrument)
+    sigma = predicted_sigma(found, calibration.sigma)
+    bins = bins_of(sigma[:, LOG_RE], calibration.edges)
     if refinement:
         if found.precision is None or calibration.refined is None:
             raise GalbaseError(_NO_COVARIANCE)
-        said = predicted_sigma(found, ())[:, LOG_RE]
-        weight = weights_of(said, calibration.weight, calibration.weight_edges)
+        weight = np.asarray(calibration.weight)[bins]
         vector, sigma, chi2 = refined_vectors(found, calibration.scale, weight, image, psf, sky_sigma, instrument.gain)
         intervals = calibration.refined
     else:
-        vector, sigma, intervals = found.mean, predicted_sigma(found, calibration.sigma), calibration.network
+        vector, intervals = found.mean, calibration.network
         chi2 = np.full(len(image), np.nan)
         if with_chi2:
             chi2 = np.array([_chi2(*each, instrument.gain) for each in zip(vector, image, psf, sky_sigma, strict=True)])
-    quantiles = intervals.quantiles(vector, sigma, LOG_RE)
+    quantiles = intervals.quantiles(vector, sigma, bins)
     return Measured(vector, sigma, quantiles, chi2, found.embedding)
 
 

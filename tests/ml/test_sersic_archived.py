@@ -54,8 +54,8 @@ def trained_folder(folder: Path) -> Path:
     network = build("galnet", "tiny", options)
     metrics = {"history": {"loss": [1.0]}}
     trained = TrainedGalnet(network, LabelScaler(low, high), "improved", "tiny", options, metrics)
-    intervals = ScaledIntervals((), {name: ((2 * level - 1,) * 7,) for name, level in LEVELS.items()})
-    calibration = GalnetCalibration(1.0, (1e-9,), (), intervals, intervals)
+    intervals = ScaledIntervals({name: ((2 * level - 1,) * 7,) for name, level in LEVELS.items()})
+    calibration = GalnetCalibration(1.0, (), (1e-9,), intervals, intervals)
     reference = np.eye(network.embedding_dim, dtype=np.float32)[:8]
     save_galnet(folder, trained, calibration, Domain(reference, 2.0))
     return folder

@@ -39,8 +39,8 @@ def write_model(folder: Path, mode: str) -> Path:
     low, high = [-9.0, 0.3, 0.0, -0.3, -0.3, -1, -1], [-7.0, 0.9, 0.5, 0.3, 0.3, 1, 1]
     trained = TrainedGalnet(network, LabelScaler(tuple(low), tuple(high)), mode, "tiny", options, {})
     width = {name: ((2 * level - 1,) * 7,) for name, level in LEVELS.items()}
-    intervals = ScaledIntervals((), width)
-    calibrated = GalnetCalibration(1.0, (1e-9,), (), intervals, intervals if mode == "improved" else None, (0.1,) * 7)
+    intervals = ScaledIntervals(width)
+    calibrated = GalnetCalibration(1.0, (), (1e-9,), intervals, intervals if mode == "improved" else None, (0.1,) * 7)
     save_galnet(folder, trained, calibrated)
     return folder
 

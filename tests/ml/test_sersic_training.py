@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,14 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from galbase.ml.backend import keras, make_deterministic
+from galbase.ml.calibration import LEVELS
 from galbase.ml.networks.build import build
 from galbase.ml.networks.gaussian import gaussian_loss, n_output, split_output
 from galbase.ml.scaling import LabelScaler
-from galbase.ml.sersic.calibration import ScaledIntervals, best_weight, covariance_scale
+from galbase.ml.sersic.calibration import ScaledIntervals, best_weight, bin_edges, bins_of, covariance_scale
 from galbase.ml.sersic.files import DESCRIPTION, load_galnet, save_galnet
 from galbase.ml.sersic.inputs import network_inputs
-from galbase.ml.sersic.measure import calibrate_galnet, measure, predict
+from galbase.ml.sersic.measure import GalnetCalibration, calibrate_galnet, measure, predict
 from galbase.ml.sersic.training import (
     StampSet,
     compile_galnet,
@@ -64,7 +65,7 @@ def test_tiny_learns_calibrates_and_is_kept(data: StampSet, tmp_path: Path) -> N
     trained = train_galnet(data, "improved", "tiny", 1, epochs=4)
     losses = trained.metrics["history"]["val_loss"]
     assert losses[-1] < losses[0] - 0.5
-    calibration = calibrate_galnet(trained, data, n_weigh=30, n_refine=320)
+    calibration = calibrate_galnet(trained, data, n_weigh=30)
     rows = data.rows("test")
     stamps, noise = data.stamps, np.asarray(data.stamps.column["sky_sigma"], np.float64)
     truth = vectors_of_truth({name: value[rows] for name, value in stamps.column.items()}, data.instrument)
@@ -83,6 +84,15 @@ def test_tiny_learns_calibrates_and_is_kept(data: StampSet, tmp_path: Path) -> N
     assert np.median(refined.chi2_reduced) == pytest.approx(1, abs=0.02)
     assert np.median(found.chi2_reduced) > 1.02
 
+    # refined intervals go by what the network says of its own accuracy, as the weights do
+    numbered = {name: tuple((float(number),) * 7 for number in range(4)) for name in LEVELS}
+    marked = measure(
+        trained, replace(calibration, refined=ScaledIntervals(numbered)), *part, data.instrument, refinement=True
+    )
+    bins = bins_of(found.sigma[few, LOG_RE], calibration.edges)
+    assert len(np.unique(bins)) == 4
+    np.testing.assert_allclose(marked.quantiles["q84"] - marked.vector, marked.sigma * bins[:, None], atol=1e-12)
+
     # a row is the same alone, in another order and in another batch
     order = np.random.default_rng(2).permutation(150)
     shuffled = predict(trained, *(array[:150][order] for array in arguments[:3]), data.instrument)
@@ -93,6 +103,10 @@ def test_tiny_learns_calibrates_and_is_kept(data: StampSet, tmp_path: Path) -> N
     save_galnet(tmp_path / "m", trained, calibration)
     again, kept = load_galnet(tmp_path / "m")
     assert kept == calibration
+    with pytest.raises(GalbaseError, match="calibrated by an earlier version"):
+        GalnetCalibration.from_mapping(
+            {("weight_edges" if name == "edges" else name): each for name, each in calibration.to_mapping().items()}
+        )
     np.testing.assert_array_equal(measure(again, kept, *arguments, refinement=False).vector, found.vector)
     (tmp_path / "m" / DESCRIPTION).unlink()
     with pytest.raises(GalbaseError, match="holds no trained GaLNet"):
@@ -151,14 +165,17 @@ def test_scale_and_intervals_are_those_of_a_known_normal_distribution() -> None:
     precision = np.broadcast_to(np.linalg.inv(covariance), (6000, 7, 7))
     assert covariance_scale(miss, precision) == pytest.approx(2.5, rel=0.05)
     sigma = np.sqrt(np.diag(covariance)) * np.exp(rng.normal(size=(6000, 1)))
-    intervals = ScaledIntervals.fit(0.5 * sigma * rng.normal(size=(6000, 7)), sigma, LOG_RE)
+    edges = bin_edges(sigma[:, LOG_RE])
+    bins = bins_of(sigma[:, LOG_RE], edges)
+    assert np.bincount(bins).tolist() == [1500] * 4
+    assert edges == tuple(sorted(edges))
+    intervals = ScaledIntervals.fit(0.5 * sigma * rng.normal(size=(6000, 7)), sigma, bins)
     again = ScaledIntervals.from_mapping(intervals.to_mapping())
     assert again == intervals
-    found = again.quantiles(np.zeros_like(sigma), sigma, LOG_RE)
+    found = again.quantiles(np.zeros_like(sigma), sigma, bins)
     truth = 0.5 * sigma * rng.normal(size=(6000, 7))
     for low, high, level in (("q16", "q84", 0.68), ("q05", "q95", 0.9), ("q025", "q975", 0.95)):
         assert ((found[low] <= truth) & (truth <= found[high])).mean() == pytest.approx(level, abs=0.01)
     with pytest.raises(GalbaseError, match="320 are needed"):
-        ScaledIntervals.fit(miss[:100], sigma[:100], LOG_RE)
+        ScaledIntervals.fit(miss[:100], sigma[:100], bins[:100])
     assert best_weight({1.0: [0.1, 0.2], 3.0: [0.1, 0.1], 9.0: [0.3, 0.1]}) == 3.0
-    assert list(itertools.pairwise(intervals.edges))
