@@ -10,7 +10,9 @@ thread a task (TF_NUM_INTRAOP_THREADS=1 and the like).
 
 Resumable: models lie in the folder, and the lines of a seed, population and S/N that are in its ``results.jsonl`` are
 not measured again with the same preset, modes, test seed and number of test stamps. A table over the seeds ends it.
-The test stamps of ``--test-seed`` are the same for all seeds.
+The test stamps of ``--test-seed`` are the same for all seeds. Lines that were measured are kept in
+``benchmarks/galnet_results.jsonl``, with those of galnet_bound.py, which tells how far below least squares any method
+could come on such stamps; ``--table`` tells their table.
 
 Example: python benchmarks/galnet_sersic.py --folder build/galnet --seeds 1 2 3
 """
@@ -53,6 +55,7 @@ UNLIKE = {"large discs": DISCS, "small spheroids": SPHEROIDS}
 SKY_SEED = 5
 # Stamps that fits are timed on in each run, and those that Imfit, which takes 0.3 s a stamp, fits at all.
 N_TIMED, N_IMFIT = 100, 300
+MEASURED = Path(__file__).with_name("galnet_results.jsonl")
 LEVELS = {"68": ("q16", "q84", 1.0), "90": ("q05", "q95", 1.6449), "95": ("q025", "q975", 1.96)}
 
 
@@ -70,6 +73,9 @@ def tell_table(lines: list[dict[str, object]]) -> None:
     """Ratios to least squares over the seeds, a line a method, population and S/N, beside their targets."""
     cases: dict[tuple[str, str, float], list[dict]] = defaultdict(list)
     for line in lines:
+        if line["case"] == "bound":
+            say("table: bound", **{name: value for name, value in line.items() if name != "case"})
+            continue
         cases[str(line["case"]), str(line["population"]), float(str(line["snr"]))].append(line)
     for (method, population, snr), found in sorted(cases.items()):
         if method in ("least squares", "mean"):
@@ -82,6 +88,10 @@ def tell_table(lines: list[dict[str, object]]) -> None:
             cpu_ratio=round(float(np.mean([each["cpu_ratio"] for each in found])), 3),
             target_cpu_ratio=0.1 if method in ("as-published", "improved") else None,
             chi2_median=round(float(np.mean([each["chi2_median"] for each in found])), 4),
+            coverage={
+                name: round(float(np.mean([each["coverage"][name] for each in found])), 3)
+                for name in found[0]["coverage"]
+            },
         )  # fmt: skip
 
 
@@ -264,7 +274,11 @@ def main() -> None:
     parser.add_argument("--background", type=Path, help="survey frame for real sky and stars")
     parser.add_argument("--modes", nargs="+", default=["as-published", "improved"])
     parser.add_argument("--populations", nargs="+", help="some of: training, large discs, small spheroids, real sky")
+    parser.add_argument("--table", action="store_true", help=f"tell what {MEASURED.name} holds, and run nothing")
     args = parser.parse_args()
+    if args.table:
+        tell_table([json.loads(line) for line in MEASURED.read_text().splitlines()])
+        return
     populations = {"training": TRAINING, **UNLIKE}
     if args.background:
         populations["real sky"] = TRAINING
