@@ -6,7 +6,7 @@ network's say counts beside the pixels', and intervals that cover what they say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from galbase.schema.errors import GalbaseError
 Array = npt.NDArray[np.float64]
 
 N_BIN = 4
+_MISS_MAX = 2.0
 
 
 def covariance_scale(miss: Array, precision: Array) -> float:
@@ -114,6 +115,14 @@ class ScaledIntervals:
         return cls({name: tuple(tuple(row) for row in rows) for name, rows in values.items()})
 
 
-def best_weight(scores: Mapping[float, Sequence[float]]) -> float:
-    """Of tried weights of the prior the one with the least geometric mean of its scores (spreads by S/N bin)."""
-    return min(scores, key=lambda weight: float(np.mean(np.log(scores[weight]))))
+def capped_miss(miss: Array, sigma: Array) -> Array:
+    """Mean over the seven numbers ``(n,)`` of what is missed, in units of sigmas and at most two of them.
+
+    Of two methods the better one is told apart by fewer stamps than by their medians, and a few rows far out say no
+    more than others.
+
+    Parameters
+    ----------
+    miss, sigma : (n, 7) float64
+    """
+    return np.asarray(np.minimum(np.abs(miss) / sigma, _MISS_MAX).mean(axis=1))

@@ -15,9 +15,9 @@ from galbase.ml.inference import normalised
 from galbase.ml.sersic.calibration import (
     N_BIN,
     ScaledIntervals,
-    best_weight,
     bin_edges,
     bins_of,
+    capped_miss,
     check_size,
     covariance_scale,
 )
@@ -203,7 +203,7 @@ def calibrate_galnet(
     """Measure scale, weight and intervals on the second half of the validation split.
 
     The network's say falls where the pixels know better: in each of four bins of what it says of its own accuracy in
-    log Re, that one of `WEIGHTS` is taken which leaves the smallest errors.
+    log Re, that one of `WEIGHTS` is taken which leaves the smallest `capped_miss`.
 
     Parameters
     ----------
@@ -245,10 +245,9 @@ def calibrate_galnet(
         return truth[some] - vector, sigma
 
     some = np.arange(len(rows))[:n_weigh]
-    off = {each: np.abs(refined(some, np.full(len(some), each))[0][:, LOG_RE]) for each in WEIGHTS}
+    off = {each: capped_miss(refined(some, np.full(len(some), each))[0], said[some]) for each in WEIGHTS}
     weight = tuple(
-        best_weight({each: [float(np.median(miss[bins[some] == number]))] for each, miss in off.items()})
-        for number in range(N_BIN)
+        min(WEIGHTS, key=lambda each: float(off[each][bins[some] == number].mean())) for number in range(N_BIN)
     )
     some = np.arange(len(rows))[-n_refine:]
     miss, sigma_refined = refined(some, np.asarray(weight)[bins[some]])

@@ -14,7 +14,7 @@ from galbase.ml.calibration import LEVELS
 from galbase.ml.networks.build import build
 from galbase.ml.networks.gaussian import gaussian_loss, n_output, split_output
 from galbase.ml.scaling import LabelScaler
-from galbase.ml.sersic.calibration import ScaledIntervals, best_weight, bin_edges, bins_of, covariance_scale
+from galbase.ml.sersic.calibration import ScaledIntervals, bin_edges, bins_of, capped_miss, covariance_scale
 from galbase.ml.sersic.files import DESCRIPTION, load_galnet, save_galnet
 from galbase.ml.sersic.inputs import network_inputs
 from galbase.ml.sersic.measure import GalnetCalibration, calibrate_galnet, measure, predict
@@ -178,4 +178,5 @@ def test_scale_and_intervals_are_those_of_a_known_normal_distribution() -> None:
         assert ((found[low] <= truth) & (truth <= found[high])).mean() == pytest.approx(level, abs=0.01)
     with pytest.raises(GalbaseError, match="320 are needed"):
         ScaledIntervals.fit(miss[:100], sigma[:100], bins[:100])
-    assert best_weight({1.0: [0.1, 0.2], 3.0: [0.1, 0.1], 9.0: [0.3, 0.1]}) == 3.0
+    rows = np.array([[1.0] * 7, [-0.5] * 6 + [1e9]])
+    np.testing.assert_allclose(capped_miss(rows, np.full((2, 7), 0.5)), [2.0, 8 / 7])
