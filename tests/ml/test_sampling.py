@@ -22,18 +22,19 @@ CONFIG = TrainingConfig(epochs=20, batch_size=50, learning_rate=0.01, decay="cos
 @settings(max_examples=100, deadline=None)
 @given(st.integers(1, 400), st.integers(1, 500), st.integers(0, 2**32), st.integers(1, 30))
 def test_a_uniform_sample_is_as_flat_as_the_values_allow(n: int, size: int, seed: int, n_bin: int) -> None:
-    # On the middles of the bins, so that no rounding at an edge tells otherwise than the histogram.
-    grid = (np.random.default_rng(seed).normal(0, n_bin / 6, n).round() + 0.5).clip(-n_bin, n_bin)
+    # From 0 to n_bin, and on the middles of the bins: no rounding at an edge tells otherwise than the histogram.
+    middle = np.random.default_rng(seed).normal(n_bin / 2, n_bin / 6, n).clip(0, n_bin - 1).astype(int) + 0.5
+    grid = np.concatenate([[0.0], middle, [n_bin]])
     rows = uniform_sample(grid, size, seed, n_bin)
-    assert len(rows) == len(set(rows.tolist())) == min(n, size)
+    assert len(rows) == len(set(rows.tolist())) == min(n + 2, size)
     assert (np.diff(rows) > 0).all()
     np.testing.assert_array_equal(rows, uniform_sample(grid, size, seed, n_bin))
-    if size >= n or grid.min() == grid.max():
+    if size >= n + 2:
         return
-    edges = np.linspace(grid.min(), grid.max(), n_bin + 1)
+    edges = np.arange(n_bin + 1)
     there, drawn = np.histogram(grid, edges)[0], np.histogram(grid[rows], edges)[0]
     # A bin that could have given more has given as many as any other, but for one.
-    assert drawn[drawn < there].min(initial=n) >= drawn.max() - 1
+    assert drawn[drawn < there].min(initial=n + 2) >= drawn.max() - 1
 
 
 def test_the_shape_of_a_skewed_label_is_gone() -> None:
