@@ -244,7 +244,7 @@ def load_archived_galnet(connection: psycopg.Connection[Any], record: ModelRecor
     Raises
     ------
     GalbaseError
-        If weights or domain are missing, damaged or another network's.
+        If weights or domain are missing, damaged or another network's, or an earlier version of galbase calibrated it.
     """
     options = dict(record.options["network"])
     network = build(GALNET, record.preset, options)
@@ -253,6 +253,6 @@ def load_archived_galnet(connection: psycopg.Connection[Any], record: ModelRecor
     return ArchivedGalnet(
         record=record,
         trained=TrainedGalnet(network, scaler, record.mode, record.preset, options, {}),
-        calibration=GalnetCalibration.from_mapping(record.calibration["galnet"]),
+        calibration=GalnetCalibration.from_mapping(record.calibration["galnet"], f"model {record.name!r}"),
         domain=read_domain(connection, record),
     )

@@ -47,7 +47,7 @@ def load_galnet(folder: Path) -> tuple[TrainedGalnet, GalnetCalibration]:
     Raises
     ------
     GalbaseError
-        If the folder holds none, or its weights are another network's.
+        If the folder holds none, its weights are another network's, or an earlier version of galbase calibrated it.
     """
     if not (folder / DESCRIPTION).is_file() or not (folder / WEIGHTS).is_file():
         raise GalbaseError(f"{folder} holds no trained GaLNet: {DESCRIPTION} and {WEIGHTS} are needed.")
@@ -56,7 +56,7 @@ def load_galnet(folder: Path) -> tuple[TrainedGalnet, GalnetCalibration]:
     fill_weights(network, (folder / WEIGHTS).read_bytes())
     scaler = LabelScaler.from_mapping(record["scaler"])
     trained = TrainedGalnet(network, scaler, record["mode"], record["preset"], record["options"], record["metrics"])
-    return trained, GalnetCalibration.from_mapping(record["calibration"])
+    return trained, GalnetCalibration.from_mapping(record["calibration"], f"the GaLNet in {folder}")
 
 
 def load_domain(folder: Path) -> Domain:

@@ -84,8 +84,14 @@ class GalnetCalibration:
                 "network": self.network.to_mapping(), "refined": refined, "sigma": list(self.sigma)}  # fmt: skip
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> GalnetCalibration:
+    def from_mapping(cls, values: Mapping[str, Any], of: str) -> GalnetCalibration:
         """From what `to_mapping` gave.
+
+        Parameters
+        ----------
+        values : Mapping
+        of : str
+            Whose it is, for the error.
 
         Raises
         ------
@@ -94,8 +100,8 @@ class GalnetCalibration:
         """
         if "edges" not in values:
             raise GalbaseError(
-                "this GaLNet was calibrated by an earlier version of galbase, in other bins: train it again (and "
-                "register it again, if it was registered)."
+                f"{of} was calibrated by an earlier version of galbase, in other bins. Train it again with "
+                "`galbase galnet train`; a model of an archive is then registered under another name."
             )
         refined = None if values["refined"] is None else ScaledIntervals.from_mapping(values["refined"])
         return cls(

@@ -103,10 +103,9 @@ def test_tiny_learns_calibrates_and_is_kept(data: StampSet, tmp_path: Path) -> N
     save_galnet(tmp_path / "m", trained, calibration)
     again, kept = load_galnet(tmp_path / "m")
     assert kept == calibration
-    with pytest.raises(GalbaseError, match="calibrated by an earlier version"):
-        GalnetCalibration.from_mapping(
-            {("weight_edges" if name == "edges" else name): each for name, each in calibration.to_mapping().items()}
-        )
+    earlier = {("weight_edges" if name == "edges" else name): each for name, each in calibration.to_mapping().items()}
+    with pytest.raises(GalbaseError, match=r"model 'm' was calibrated by an earlier version.*galnet train"):
+        GalnetCalibration.from_mapping(earlier, "model 'm'")
     np.testing.assert_array_equal(measure(again, kept, *arguments, refinement=False).vector, found.vector)
     (tmp_path / "m" / DESCRIPTION).unlink()
     with pytest.raises(GalbaseError, match="holds no trained GaLNet"):
