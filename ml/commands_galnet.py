@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from galbase.schema.console import note, progress, report
-from galbase.schema.errors import UsageError
 
 if TYPE_CHECKING:
     from collections import Counter
 
+Stamps = Annotated[Path, typer.Option(help="Folder of galbase simulate-sersic.")]
+Out = Annotated[Path, typer.Option(help="Folder to write the model to.")]
 Json = Annotated[bool, typer.Option("--json", help="Report as one JSON object.")]
 Gain = Annotated[float, typer.Option(help="Electrons in one nanomaggy, for photon noise.", min=1e-3)]
 
@@ -25,8 +26,8 @@ galnet = typer.Typer(
 
 @galnet.command()
 def train(
-    stamps: Annotated[Path, typer.Option(help="Folder of galbase simulate-sersic.")],
-    out: Annotated[Path, typer.Option(help="Folder to write the model to.")],
+    stamps: Stamps,
+    out: Out,
     mode: Annotated[str, typer.Option(help="as-published or improved.")] = "improved",
     preset: Annotated[str, typer.Option(help="tiny, small or paper.")] = "small",
     seed: Annotated[int, typer.Option(help="Seed of weights and order.", min=0)] = 1,
@@ -39,14 +40,13 @@ def train(
 
     Example: galbase galnet train --stamps stamps --out model
     """
-    from galbase.ml.sersic.files import DESCRIPTION, save_galnet
+    from galbase.ml.sersic.files import check_new, save_galnet
     from galbase.ml.sersic.measure import calibrate_galnet, check_calibration, galnet_domain
     from galbase.ml.sersic.training import galnet_options, load_stamp_set, schedule, train_galnet
 
     galnet_options(mode)
     plan = schedule(preset, epochs)
-    if (out / DESCRIPTION).exists():
-        raise UsageError(f"{out} holds a model already; name another folder.")
+    check_new(out)
     data = load_stamp_set(stamps)
     check_calibration(data, mode)
     with progress("galnet train", plan.epochs, "epochs") as bar:
@@ -63,9 +63,41 @@ def train(
 
 
 @galnet.command()
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained GaLNet.")],
+    stamps: Stamps,
+    out: Out,
+    as_json: Json = False,
+) -> None:
+    """Calibrate a trained GaLNet anew, for another sky than it was trained on, and write it to another folder.
+
+    Intervals, how much the network's say counts in the refinement and the flag OUT_OF_DOMAIN then are those of these
+    stamps; the weights are the same. Stamps with another seed and sky than the training's are all used but the test
+    split, of others only the validation split, a tenth.
+
+    Example: galbase galnet calibrate model --stamps stamps-of-my-survey --out model-of-my-survey
+    """
+    from dataclasses import replace
+
+    from galbase.ml.sersic.files import check_new, load_network, save_galnet
+    from galbase.ml.sersic.measure import calibrate_galnet, galnet_domain, held_out_rows
+    from galbase.ml.sersic.training import load_stamp_set
+
+    check_new(out)
+    trained, data = load_network(model), load_stamp_set(stamps)
+    calibration = calibrate_galnet(trained, data)
+    of = {"stamps_sha256": data.digest, "n": len(held_out_rows(trained, data))}
+    trained = replace(trained, metrics=trained.metrics | {"calibrated_on": of})
+    save_galnet(out, trained, calibration, galnet_domain(trained, data))
+    report(
+        {"out": str(out), "n": of["n"], "covariance_scale": calibration.scale, "weight": calibration.weight}, as_json
+    )
+
+
+@galnet.command()
 def register(
     ctx: typer.Context,
-    model: Annotated[Path, typer.Argument(help="Folder of galbase galnet train.")],
+    model: Annotated[Path, typer.Argument(help="Folder of a trained GaLNet.")],
     name: Annotated[str, typer.Option(help="Name of the model in the archive.")],
     band: Annotated[str, typer.Option(help="Band of the images that it measures.")] = "r",
     gain: Gain = 6000.0,
@@ -98,7 +130,7 @@ def register(
 @galnet.command()
 def measure(
     ctx: typer.Context,
-    model: Annotated[Path, typer.Argument(help="Folder of galbase galnet train.")],
+    model: Annotated[Path, typer.Argument(help="Folder of a trained GaLNet.")],
     release: Annotated[str, typer.Option(help="Release whose images are measured.")],
     out: Annotated[Path, typer.Option(help="File to write: .fits, .vot, .parquet or .csv.")],
     band: Annotated[str, typer.Option(help="Band.")] = "r",

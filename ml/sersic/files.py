@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -14,9 +15,21 @@ from galbase.ml.scaling import LabelScaler
 from galbase.ml.sersic.measure import GalnetCalibration
 from galbase.ml.sersic.training import TrainedGalnet
 from galbase.ml.weights import fill_weights, weights_to_bytes
-from galbase.schema.errors import GalbaseError
+from galbase.schema.errors import GalbaseError, UsageError
 
 WEIGHTS, DOMAIN, DESCRIPTION = "weights.safetensors", "domain.safetensors", "galnet.json"
+
+
+def check_new(folder: Path) -> None:
+    """Refuse to write a model over another.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds one.
+    """
+    if (folder / DESCRIPTION).exists():
+        raise UsageError(f"{folder} holds a model already; name another folder.")
 
 
 def save_galnet(
@@ -49,14 +62,33 @@ def load_galnet(folder: Path) -> tuple[TrainedGalnet, GalnetCalibration]:
     GalbaseError
         If the folder holds none, its weights are another network's, or an earlier version of galbase calibrated it.
     """
+    record = _description(folder)
+    calibration = GalnetCalibration.from_mapping(record["calibration"], f"the GaLNet in {folder}")
+    return _network(folder, record), calibration
+
+
+def load_network(folder: Path) -> TrainedGalnet:
+    """Read a model that `save_galnet` wrote, whatever calibrated it.
+
+    Raises
+    ------
+    GalbaseError
+        If the folder holds none or its weights are another network's.
+    """
+    return _network(folder, _description(folder))
+
+
+def _description(folder: Path) -> dict[str, Any]:
     if not (folder / DESCRIPTION).is_file() or not (folder / WEIGHTS).is_file():
         raise GalbaseError(f"{folder} holds no trained GaLNet: {DESCRIPTION} and {WEIGHTS} are needed.")
-    record = json.loads((folder / DESCRIPTION).read_text())
+    return dict(json.loads((folder / DESCRIPTION).read_text()))
+
+
+def _network(folder: Path, record: dict[str, Any]) -> TrainedGalnet:
     network = build("galnet", record["preset"], record["options"])
     fill_weights(network, (folder / WEIGHTS).read_bytes())
     scaler = LabelScaler.from_mapping(record["scaler"])
-    trained = TrainedGalnet(network, scaler, record["mode"], record["preset"], record["options"], record["metrics"])
-    return trained, GalnetCalibration.from_mapping(record["calibration"], f"the GaLNet in {folder}")
+    return TrainedGalnet(network, scaler, record["mode"], record["preset"], record["options"], record["metrics"])
 
 
 def load_domain(folder: Path) -> Domain:

@@ -41,7 +41,7 @@ _NO_COVARIANCE = "the published GaLNet predicts no covariance; refine with a mod
 
 @dataclass(frozen=True)
 class GalnetCalibration:
-    """What was measured on the half of the validation split that no curve was drawn of.
+    """What was measured on `held_out_rows` of a set of stamps; it holds for objects that look like those.
 
     Attributes
     ----------
@@ -100,8 +100,8 @@ class GalnetCalibration:
         """
         if "edges" not in values:
             raise GalbaseError(
-                f"{of} was calibrated by an earlier version of galbase, in other bins. Train it again with "
-                "`galbase galnet train`; a model of an archive is then registered under another name."
+                f"{of} was calibrated by an earlier version of galbase, in other bins. Calibrate its folder anew with "
+                "`galbase galnet calibrate`; a model of an archive is then registered under another name."
             )
         refined = None if values["refined"] is None else ScaledIntervals.from_mapping(values["refined"])
         return cls(
@@ -154,12 +154,27 @@ def check_calibration(data: StampSet, mode: str) -> None:
     check_size(len(data.rows("validation")[1::2]), 1 if mode == "as-published" else N_BIN)
 
 
+def held_out_rows(trained: TrainedGalnet, data: StampSet) -> npt.NDArray[np.intp]:
+    """Rows ``(n,)`` to calibrate on.
+
+    Of the set that the network was trained on, that half of the validation split which no curve was drawn of. Of
+    another one the validation split, where its seed or a frame of its sky is the same or is not known; else all but
+    the test split: of real sky, the more patches the truer the intervals.
+    """
+    known, rows = trained.metrics, data.rows("validation")
+    if known["stamps_sha256"] == data.digest:
+        return rows[1::2]
+    if data.seed == known.get("stamps_seed", data.seed) or set(data.frames) & set(known["stamps_frames"]):
+        return rows
+    return np.sort(np.concatenate([rows, data.rows("train")]))
+
+
 def galnet_domain(trained: TrainedGalnet, data: StampSet) -> Domain:
-    """What the network was trained on: embeddings of its training stamps, and of those that it is calibrated on."""
+    """Where the calibration holds: embeddings of a set's training stamps, and of those that are calibrated on."""
     noise = np.asarray(data.stamps.column["sky_sigma"], np.float64)
     train, held = (
         predict(trained, data.stamps.image[rows], data.stamps.psf[rows], noise[rows], data.instrument).embedding
-        for rows in (evenly_spaced(data.rows("train")), data.rows("validation")[1::2])
+        for rows in (evenly_spaced(data.rows("train")), held_out_rows(trained, data))
     )
     return Domain.fit(normalised(train), normalised(held))
 
@@ -206,7 +221,7 @@ def predicted_sigma(predicted: Predicted, fixed: tuple[float, ...]) -> Array:
 def calibrate_galnet(
     trained: TrainedGalnet, data: StampSet, n_weigh: int = 1600, n_refine: int = 3000
 ) -> GalnetCalibration:
-    """Measure scale, weight and intervals on the second half of the validation split.
+    """Measure scale, weight and intervals on `held_out_rows`.
 
     The network's say falls where the pixels know better: in each of four bins of what it says of its own accuracy in
     log Re, that one of `WEIGHTS` is taken which leaves the smallest `capped_miss`.
@@ -215,7 +230,8 @@ def calibrate_galnet(
     ----------
     trained : TrainedGalnet
     data : StampSet
-        The set it was trained on.
+        The set it was trained on, or one that is more like what it will measure: of another sky, other stars, another
+        range of S/N.
     n_weigh, n_refine : int
         Stamps that are refined at each weight, and to calibrate the refined intervals on: the first and the last, so
         that none is both where there are enough.
@@ -225,7 +241,7 @@ def calibrate_galnet(
     GalbaseError
         If there are too few stamps.
     """
-    rows = data.rows("validation")[1::2]
+    rows = held_out_rows(trained, data)
     stamps, noise = data.stamps, np.asarray(data.stamps.column["sky_sigma"], np.float64)
     truth = vectors_of_truth({name: value[rows] for name, value in stamps.column.items()}, data.instrument)
     found = predict(trained, stamps.image[rows], stamps.psf[rows], noise[rows], data.instrument)

@@ -70,12 +70,17 @@ class StampSet:
         SHA-256 of the set.
     parameters : dict
         What it was drawn from.
+    seed : int
+    frames : tuple of str
+        SHA-256 of the frames that its sky was cut from; empty for simulated noise.
     """
 
     stamps: Stamps
     instrument: Instrument
     digest: str
     parameters: dict[str, Any]
+    seed: int
+    frames: tuple[str, ...]
 
     def rows(self, split: str) -> npt.NDArray[np.intp]:
         """Rows of ``train``, ``validation`` or ``test``."""
@@ -113,12 +118,13 @@ def load_stamp_set(folder: Path, size: int | None = None) -> StampSet:
     GalbaseError
         If the folder holds no finished set of stamps.
     """
-    record = read_manifest(folder)
-    whole = int(str(record["size"]))
+    record: dict[str, Any] = read_manifest(folder)
+    whole = int(record["size"])
     stamps = read_stamps(folder, 0, min(whole, size or whole), _TRUTH)
-    parameters = dict(record["parameters"])  # type: ignore[call-overload]
+    parameters = dict(record["parameters"])
     instrument = Instrument(*(float(parameters[name]) for name in ("zero_point", "pixel_scale_arcsec", "gain")))
-    return StampSet(stamps, instrument, str(record["digest"]), parameters)
+    frames = tuple(each["sha256"] for each in record["background"]["frames"])
+    return StampSet(stamps, instrument, str(record["digest"]), parameters, int(record["seed"]), frames)
 
 
 def galnet_options(mode: str) -> dict[str, Any]:
@@ -231,6 +237,8 @@ def train_galnet(
         "seconds": {"fit": seconds, "cpu": cpu_seconds},
         "images_per_second": len(curves["loss"]) * len(parts["train"]) / seconds,
         "stamps_sha256": data.digest,
+        "stamps_seed": data.seed,
+        "stamps_frames": list(data.frames),
         "label_mean": label[parts["train"]].mean(axis=0).tolist(),
     }
     return TrainedGalnet(network, scaler, mode, preset, options, metrics)

@@ -16,17 +16,19 @@ from galbase.ingest.image import ImageOptions, ingest_images
 from galbase.ingest.releases import add_release
 from galbase.ml.calibration import LEVELS
 from galbase.ml.commands_galnet import galnet
+from galbase.ml.inference import normalised
 from galbase.ml.networks.build import build
 from galbase.ml.networks.galnet import PUBLISHED
 from galbase.ml.scaling import LabelScaler
 from galbase.ml.sersic.calibration import ScaledIntervals
-from galbase.ml.sersic.files import save_galnet
+from galbase.ml.sersic.files import DESCRIPTION, WEIGHTS, load_domain, load_galnet, save_galnet
 from galbase.ml.sersic.images import sky_noise
-from galbase.ml.sersic.measure import GalnetCalibration
-from galbase.ml.sersic.training import TrainedGalnet, galnet_options
+from galbase.ml.sersic.measure import GalnetCalibration, measure
+from galbase.ml.sersic.training import TrainedGalnet, galnet_options, load_stamp_set
+from galbase.ml.sersic.vector import vectors_of_truth
 from galbase.ml.stamps.background import SimulatedSky
 from galbase.ml.stamps.parameters import StampParameters
-from galbase.ml.stamps.simulate import StampSource, draw_block
+from galbase.ml.stamps.simulate import StampSource, draw_block, simulate_stamps
 from galbase.schema.errors import GalbaseError, UsageError
 
 N = 24
@@ -102,8 +104,6 @@ def test_what_cannot_be_measured_is_said(archive: Any, images: dict[str, np.ndar
 
 
 def test_the_command_trains_a_model(tmp_path: Path) -> None:
-    from galbase.ml.stamps.simulate import simulate_stamps
-
     simulate_stamps(tmp_path / "s", 1800, 1)
     arguments = ["train", "--stamps", str(tmp_path / "s"), "--out", str(tmp_path / "m"), "--preset", "tiny"]
     done = CliRunner().invoke(galnet, [*arguments, "--mode", "as-published", "--epochs", "1", "--json"])
@@ -113,6 +113,47 @@ def test_the_command_trains_a_model(tmp_path: Path) -> None:
     assert "stamps to calibrate on; 320 are needed" in str(few.exception)
     again = CliRunner().invoke(galnet, [*arguments, "--epochs", "1"])
     assert "holds a model already" in str(again.exception)
+
+
+def test_the_command_calibrates_for_another_sky(tmp_path: Path) -> None:
+    trained_on, other, model = tmp_path / "s", tmp_path / "o", tmp_path / "m"
+    simulate_stamps(trained_on, 1800, 1, parameters=StampParameters(snr=(100.0, 300.0)))
+    discs = StampParameters(snr=(8.0, 15.0), re_px=(8.0, 14.0), n=(0.5, 1.0), q=(0.2, 0.5))
+    simulate_stamps(other, 3000, 2, parameters=discs)
+    arguments = ["train", "--stamps", str(trained_on), "--out", str(model), "--preset", "tiny"]
+    done = CliRunner().invoke(galnet, [*arguments, "--mode", "as-published", "--epochs", "2"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    # as if an earlier version had calibrated it: then it cannot measure, but be calibrated
+    record = json.loads((model / DESCRIPTION).read_text())
+    trained, before = load_galnet(model)
+    (model / DESCRIPTION).write_text(json.dumps(record | {"calibration": {"scale": 1.0}}))
+    with pytest.raises(GalbaseError, match=r"m was calibrated by an earlier version.*galnet calibrate"):
+        load_galnet(model)
+    anew = ["calibrate", str(model), "--stamps", str(other), "--out", str(tmp_path / "n"), "--json"]
+    done = CliRunner().invoke(galnet, anew)
+    assert done.exit_code == 0, (done.output, done.exception)
+    again, after = load_galnet(tmp_path / "n")
+    assert (tmp_path / "n" / WEIGHTS).read_bytes() == (model / WEIGHTS).read_bytes()
+    data = load_stamp_set(other)
+    assert again.metrics["calibrated_on"]["stamps_sha256"] == data.digest != again.metrics["stamps_sha256"]
+    rows = data.rows("test")
+    assert again.metrics["calibrated_on"]["n"] == 3000 - len(rows)
+    noise = np.asarray(data.stamps.column["sky_sigma"], np.float64)[rows]
+    truth = vectors_of_truth({name: value[rows] for name, value in data.stamps.column.items()}, data.instrument)
+    covered = []
+    for calibration in (before, after):
+        found = measure(
+            trained, calibration, data.stamps.image[rows], data.stamps.psf[rows], noise, data.instrument,
+            refinement=False, with_chi2=False,
+        )  # fmt: skip
+        covered.append(float(((found.quantiles["q16"] <= truth) & (truth <= found.quantiles["q84"])).mean()))
+    assert covered[0] < 0.55
+    assert covered[1] == pytest.approx(0.68, abs=0.05)
+    # the domain is that of the other stamps
+    assert load_domain(tmp_path / "n").outside(normalised(found.embedding)).mean() < 0.1
+    assert not np.array_equal(load_domain(tmp_path / "n").reference, load_domain(model).reference)
+    twice = CliRunner().invoke(galnet, anew)
+    assert "holds a model already" in str(twice.exception)
 
 
 def test_noise_of_a_stamp_ignores_the_galaxy_and_a_neighbour() -> None:

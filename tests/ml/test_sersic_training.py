@@ -17,9 +17,10 @@ from galbase.ml.scaling import LabelScaler
 from galbase.ml.sersic.calibration import ScaledIntervals, bin_edges, bins_of, capped_miss, covariance_scale
 from galbase.ml.sersic.files import DESCRIPTION, load_galnet, save_galnet
 from galbase.ml.sersic.inputs import network_inputs
-from galbase.ml.sersic.measure import GalnetCalibration, calibrate_galnet, measure, predict
+from galbase.ml.sersic.measure import GalnetCalibration, calibrate_galnet, held_out_rows, measure, predict
 from galbase.ml.sersic.training import (
     StampSet,
+    TrainedGalnet,
     compile_galnet,
     galnet_options,
     load_stamp_set,
@@ -104,12 +105,29 @@ def test_tiny_learns_calibrates_and_is_kept(data: StampSet, tmp_path: Path) -> N
     again, kept = load_galnet(tmp_path / "m")
     assert kept == calibration
     earlier = {("weight_edges" if name == "edges" else name): each for name, each in calibration.to_mapping().items()}
-    with pytest.raises(GalbaseError, match=r"model 'm' was calibrated by an earlier version.*galnet train"):
+    with pytest.raises(GalbaseError, match=r"model 'm' was calibrated by an earlier version.*galnet calibrate"):
         GalnetCalibration.from_mapping(earlier, "model 'm'")
     np.testing.assert_array_equal(measure(again, kept, *arguments, refinement=False).vector, found.vector)
     (tmp_path / "m" / DESCRIPTION).unlink()
     with pytest.raises(GalbaseError, match="holds no trained GaLNet"):
         load_galnet(tmp_path / "m")
+
+
+def test_no_stamp_is_calibrated_on_that_was_trained_on(data: StampSet) -> None:
+    network = build("galnet", "tiny", galnet_options("improved"))
+    metrics = {"stamps_sha256": data.digest, "stamps_seed": data.seed, "stamps_frames": ["a", "b"]}
+    trained = TrainedGalnet(network, LabelScaler((0.0,), (1.0,)), "improved", "tiny", {}, metrics)
+    validation = data.rows("validation")
+    np.testing.assert_array_equal(held_out_rows(trained, data), validation[1::2])
+    # the same galaxies at the start of a longer set; the same sky behind others; nothing known of the training
+    other = replace(data, digest="other", seed=data.seed + 1, frames=("c",))
+    for each in (replace(other, seed=data.seed), replace(other, frames=("c", "b"))):
+        np.testing.assert_array_equal(held_out_rows(trained, each), validation)
+    unknown = replace(trained, metrics={"stamps_sha256": data.digest})
+    np.testing.assert_array_equal(held_out_rows(unknown, other), validation)
+    found = held_out_rows(trained, other)
+    assert sorted(np.concatenate([found, data.rows("test")])) == list(range(len(data.stamps.image)))
+    keras.backend.clear_session()
 
 
 def test_the_published_mode_trains_and_has_no_covariance(data: StampSet) -> None:
