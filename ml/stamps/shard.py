@@ -138,12 +138,16 @@ def read_manifest(folder: Path) -> dict[str, object]:
     Raises
     ------
     GalbaseError
-        If the folder holds none: its making was not finished, or it is another folder.
+        If the folder holds none, or its making was not finished.
     """
     path = folder / MANIFEST
     if not path.is_file():
         raise GalbaseError(f"{folder} has no {MANIFEST}; make the stamps with galbase simulate-sersic --out {folder}.")
     record: dict[str, object] = json.loads(path.read_text())
+    if "digest" not in record:
+        raise GalbaseError(
+            f"the stamps in {folder} are unfinished; the same galbase simulate-sersic goes on where it ended."
+        )
     return record
 
 

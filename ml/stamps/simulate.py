@@ -43,6 +43,8 @@ class StampReport:
         Folder.
     size, seed : int
         Number of stamps, and seed.
+    n_kept : int
+        Stamps that lay in the folder already, whole.
     background, psf : str
         Kind of each: real or simulated; moffat or file.
     n_patches : int
@@ -52,12 +54,13 @@ class StampReport:
     digest : str
         SHA-256 over the shards' digests.
     seconds, stamps_per_second : float
-        Wall time of it all, and rate of drawing and writing once frames and PSFs are read.
+        Wall time of it all, and rate of drawing and writing once frames and PSFs are read, 0 where all were kept.
     """
 
     out: str
     size: int
     seed: int
+    n_kept: int
     background: str
     psf: str
     n_patches: int
@@ -282,13 +285,20 @@ def simulate_stamps(
         },
     }
     record = json.loads(json.dumps(record))
-    _claim_folder(out, record)
+    known = _claim_folder(out, record)
     files: dict[str, str] = {}
+    n_kept = 0
     drawing = time.perf_counter()
     threads = workers or min(4, os.cpu_count() or 1)
     for start in range(0, size, shard_rows):
         stop = min(start + shard_rows, size)
         path = out / shard_name(start, stop)
+        if path.is_file() and file_digest(path) == known.get(path.name):
+            files[path.name] = known[path.name]
+            n_kept += stop - start
+            if progress:
+                progress(stop, size)
+            continue
 
         def counted(start: int = start, stop: int = stop) -> Iterator[tuple[int, Block]]:
             for first, block in _blocks(source, start, stop, threads):
@@ -298,14 +308,15 @@ def simulate_stamps(
 
         write_shard(path, stop - start, counted(), parameters, sky.kind)
         files[path.name] = file_digest(path)
+        _write_manifest(out, record | {"files": files})
     digest = hashlib.sha256("".join(f"{files[name]}  {name}\n" for name in sorted(files)).encode()).hexdigest()
-    (out / MANIFEST).write_text(json.dumps(record | {"files": files, "digest": digest}, indent=1) + "\n")
-    rate = size / (time.perf_counter() - drawing)
+    _write_manifest(out, record | {"files": files, "digest": digest})
+    rate = (size - n_kept) / (time.perf_counter() - drawing)
     seconds = time.perf_counter() - began
     n_patches = sky.n_patches if isinstance(sky, BlankSky) else 0
     n_psf = len(psfs.image) if psfs else 0
     kind = record["psf"]["kind"]
-    return StampReport(str(out), size, seed, sky.kind, kind, n_patches, n_psf, digest, seconds, rate)
+    return StampReport(str(out), size, seed, n_kept, sky.kind, kind, n_patches, n_psf, digest, seconds, rate)
 
 
 def calibrated(
@@ -344,7 +355,8 @@ def calibrated(
     return parameters
 
 
-def _claim_folder(out: Path, record: dict[str, object]) -> None:
+def _claim_folder(out: Path, record: dict[str, object]) -> dict[str, str]:
+    """Digests by name of the shards that an earlier run finished."""
     manifest = out / MANIFEST
     if manifest.exists():
         known = json.loads(manifest.read_text())
@@ -353,6 +365,16 @@ def _claim_folder(out: Path, record: dict[str, object]) -> None:
             raise GalbaseError(
                 f"{out} holds stamps made with other {', '.join(changed)}; name another folder, or remove that one."
             )
-    elif out.exists() and any(out.iterdir()):
+        return dict(known["files"])
+    if out.exists() and any(out.iterdir()):
         raise GalbaseError(f"{out} is not empty and holds no set of stamps; name a new folder.")
     out.mkdir(parents=True, exist_ok=True)
+    _write_manifest(out, record | {"files": {}})
+    return {}
+
+
+def _write_manifest(out: Path, record: dict[str, object]) -> None:
+    """Without a digest the set is unfinished."""
+    partial = (out / MANIFEST).with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=1) + "\n")
+    partial.replace(out / MANIFEST)

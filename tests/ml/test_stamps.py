@@ -15,7 +15,7 @@ from galbase.ml.stamps.background import SimulatedSky
 from galbase.ml.stamps.parameters import SPLITS, StampParameters
 from galbase.ml.stamps.psf import moffat_images
 from galbase.ml.stamps.render import Profiles, draw_profiles, kept_light
-from galbase.ml.stamps.shard import COLUMNS, MANIFEST, read_stamps
+from galbase.ml.stamps.shard import COLUMNS, MANIFEST, read_manifest, read_stamps, shard_name
 from galbase.ml.stamps.simulate import StampSource, draw_block, simulate_stamps
 from galbase.schema.errors import GalbaseError
 
@@ -155,6 +155,34 @@ def test_folders_of_other_sets_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine" / "notes.txt").write_text("keep")
     with pytest.raises(GalbaseError, match="not empty"):
         simulate_stamps(tmp_path / "mine", 2, 4)
+
+
+def test_an_ended_simulation_goes_on(tmp_path: Path) -> None:
+    whole = simulate_stamps(tmp_path / "w", 130, 3, shard_rows=50)
+    assert (whole.n_kept, whole.stamps_per_second > 0) == (0, True)
+
+    def end(done: int, _size: int) -> None:
+        if done > 60:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate_stamps(tmp_path / "s", 130, 3, shard_rows=50, progress=end)
+    with pytest.raises(GalbaseError, match="unfinished"):
+        read_manifest(tmp_path / "s")
+    first = tmp_path / "s" / shard_name(0, 50)
+    written = first.stat().st_mtime_ns
+    again = simulate_stamps(tmp_path / "s", 130, 3, shard_rows=50)
+    assert (again.n_kept, again.digest) == (50, whole.digest)
+    assert first.stat().st_mtime_ns == written
+    # a damaged shard is made anew, the others are kept
+    bytes_ = bytearray(first.read_bytes())
+    bytes_[-1] ^= 1
+    first.write_bytes(bytes_)
+    mended = simulate_stamps(tmp_path / "s", 130, 3, shard_rows=50)
+    assert (mended.n_kept, mended.digest) == (80, whole.digest)
+    assert {file.name for file in (tmp_path / "s").iterdir()} == {file.name for file in (tmp_path / "w").iterdir()}
+    complete = simulate_stamps(tmp_path / "s", 130, 3, shard_rows=50)
+    assert (complete.n_kept, complete.stamps_per_second) == (130, 0)
 
 
 @pytest.mark.parametrize(
