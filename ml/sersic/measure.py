@@ -20,6 +20,7 @@ from galbase.ml.sersic.calibration import (
     capped_miss,
     check_size,
     covariance_scale,
+    least_weight,
 )
 from galbase.ml.sersic.least_squares import reduced_chi2
 from galbase.ml.sersic.model import StampModel
@@ -224,7 +225,7 @@ def calibrate_galnet(
     """Measure scale, weight and intervals on `held_out_rows`.
 
     The network's say falls where the pixels know better: in each of four bins of what it says of its own accuracy in
-    log Re, that one of `WEIGHTS` is taken which leaves the smallest `capped_miss`.
+    log Re, the `least_weight` of `WEIGHTS` is taken.
 
     Parameters
     ----------
@@ -269,7 +270,7 @@ def calibrate_galnet(
     some = np.arange(len(rows))[:n_weigh]
     off = {each: capped_miss(refined(some, np.full(len(some), each))[0], said[some]) for each in WEIGHTS}
     weight = tuple(
-        min(WEIGHTS, key=lambda each: float(off[each][bins[some] == number].mean())) for number in range(N_BIN)
+        least_weight({each: miss[bins[some] == number] for each, miss in off.items()}) for number in range(N_BIN)
     )
     some = np.arange(len(rows))[-n_refine:]
     miss, sigma_refined = refined(some, np.asarray(weight)[bins[some]])

@@ -14,7 +14,14 @@ from galbase.ml.calibration import LEVELS
 from galbase.ml.networks.build import build
 from galbase.ml.networks.gaussian import gaussian_loss, n_output, split_output
 from galbase.ml.scaling import LabelScaler
-from galbase.ml.sersic.calibration import ScaledIntervals, bin_edges, bins_of, capped_miss, covariance_scale
+from galbase.ml.sersic.calibration import (
+    ScaledIntervals,
+    bin_edges,
+    bins_of,
+    capped_miss,
+    covariance_scale,
+    least_weight,
+)
 from galbase.ml.sersic.files import DESCRIPTION, load_galnet, save_galnet
 from galbase.ml.sersic.inputs import network_inputs
 from galbase.ml.sersic.measure import GalnetCalibration, calibrate_galnet, held_out_rows, measure, predict
@@ -195,5 +202,12 @@ def test_scale_and_intervals_are_those_of_a_known_normal_distribution() -> None:
         assert ((found[low] <= truth) & (truth <= found[high])).mean() == pytest.approx(level, abs=0.01)
     with pytest.raises(GalbaseError, match="320 are needed"):
         ScaledIntervals.fit(miss[:100], sigma[:100], bins[:100])
+    # the same miss but for noise that both share: the small weight; a clear loss, however small: not the small one
+    both = rng.normal(1.0, 0.5, size=400)
+    near, far = both + rng.normal(0.0, 0.01, size=400), both + 0.004 + rng.normal(0.0, 0.01, size=400)
+    assert far.mean() - both.mean() < 0.5 * both.std() / np.sqrt(400)
+    assert least_weight({0.1: near + 0.0002, 0.3: both, 1.0: both + 0.1}) == 0.1
+    assert least_weight({0.1: far, 0.3: both, 1.0: both + 0.1}) == 0.3
+    assert least_weight({0.1: far, 0.3: both, 1.0: both - 0.1}) == 1.0
     rows = np.array([[1.0] * 7, [-0.5] * 6 + [1e9]])
     np.testing.assert_allclose(capped_miss(rows, np.full((2, 7), 0.5)), [2.0, 8 / 7])
