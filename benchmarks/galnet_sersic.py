@@ -140,10 +140,7 @@ def calibrated_there(
     place = folder / f"{mode}-{args.preset}-{seed}-{frame.stem}"
     if not (place / "galnet.json").exists():
         stamps = folder / f"stamps-{frame.stem}"
-        simulate_stamps(
-            stamps, N_FRAME, SKY_SEED, parameters=on_the_frame(frame), backgrounds=[frame], psf=frame,
-            given=frozenset({"gain"}),
-        )  # fmt: skip
+        simulate_stamps(stamps, N_FRAME, SKY_SEED, parameters=on_the_frame(frame), backgrounds=[frame], psf=frame)
         save_galnet(place, trained, calibrate_galnet(trained, load_stamp_set(stamps)))
     return load_galnet(place)
 
